@@ -1,0 +1,18 @@
+//! Words: the vocabulary every layer shares. No I/O, no async runtime of its own, nothing about tables or protocols.
+//!
+//! Layer 0. Imports nothing of ours. Only [`clock`] reads the time; everything else is a pure value.
+
+pub mod clock;
+pub mod config_value;
+pub mod error;
+pub mod nearest;
+pub mod size;
+pub mod span;
+pub mod task;
+
+pub use clock::{Clock, Stopwatch, Timestamp};
+pub use error::{Classify, Kind};
+pub use nearest::{nearest, suggestion};
+pub use size::ByteSize;
+pub use span::Span;
+pub use task::Tasks;

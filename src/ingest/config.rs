@@ -1,0 +1,13 @@
+//! `[ingest]`: limits of what comes in.
+use crate::base::ByteSize;
+use serde::Deserialize;
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestConfig {
+    /// Longest line of NDJSON or CSV, longest JSON value of one row.
+    pub max_row_size: ByteSize,
+    /// Rejected rows a load tolerates unless it says otherwise.
+    pub max_rejects: u64,
+    /// Memory of the event-key index of all tables together.
+    pub key_index_size: ByteSize,
+}

@@ -1,0 +1,34 @@
+//! What can go wrong with rows.
+use crate::base::{Classify, Kind};
+use crate::catalog::CatalogError;
+use crate::storage::StorageError;
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("{message}")]
+    Invalid { message: String },
+    #[error("file '{file}': {message}")]
+    BadFile { file: String, message: String },
+    #[error(
+        "file '{file}' has more than {limit} bad rows, first: {first}; nothing of it was loaded. Mend it or raise --max-rejects"
+    )]
+    TooManyRejects { file: String, limit: u64, first: String },
+    #[error("{message}")]
+    Exhausted { message: String },
+    #[error("cancelled; nothing of the file in progress was loaded")]
+    Cancelled,
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+impl Classify for IngestError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Invalid { .. } | Self::BadFile { .. } | Self::TooManyRejects { .. } => Kind::InvalidArgument,
+            Self::Exhausted { .. } => Kind::ResourceExhausted,
+            Self::Cancelled => Kind::Cancelled,
+            Self::Catalog(inner) => inner.kind(),
+            Self::Storage(inner) => inner.kind(),
+        }
+    }
+}

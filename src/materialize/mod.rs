@@ -1,0 +1,1 @@
+//! Keeps materialized views true.

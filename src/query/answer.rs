@@ -1,0 +1,26 @@
+//! What a statement gives back.
+use crate::base::Timestamp;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use std::fmt;
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub String);
+impl fmt::Display for QueryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+pub struct Answer {
+    pub query_id: QueryId,
+    /// Schema of the rows; of a one-row summary for statements that change something.
+    pub schema: SchemaRef,
+    pub outcome: Outcome,
+    /// Everything committed before this moment is in the answer.
+    pub data_as_of: Timestamp,
+}
+pub enum Outcome {
+    /// Dropping the stream cancels the query and frees its memory.
+    Rows(SendableRecordBatchStream),
+    /// Rows inserted/affected (`None` for DDL) and a sentence for people.
+    Done { rows: Option<u64>, message: String },
+}

@@ -1,0 +1,62 @@
+//! The plug for statements whose work lies above query: INSERT, COPY, REFRESH. `app.rs` plugs in ingest and materialize.
+use super::QueryId;
+use crate::base::{Classify, Kind};
+use crate::catalog::{CopyInto, Refresh};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// An error of a plugged-in command, already classified.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CommandError {
+    pub kind: Kind,
+    pub message: String,
+}
+impl Classify for CommandError {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+impl CommandError {
+    pub fn from_error(error: &(impl Classify + 'static)) -> Self {
+        Self { kind: error.kind(), message: error.public_message() }
+    }
+}
+
+/// Told about how far a long statement is; shown by the CLI and `system.queries`.
+pub trait Progress: Send + Sync {
+    fn total_bytes(&self, _bytes: u64) {}
+    fn advance(&self, _bytes: u64, _rows: u64) {}
+    fn phase(&self, _name: &str) {}
+}
+
+#[derive(Clone)]
+pub struct CommandContext {
+    pub query_id: QueryId,
+    pub cancel: CancellationToken,
+    pub progress: Arc<dyn Progress>,
+    /// Memory pool, spill folder and object stores of this statement.
+    pub task: Arc<TaskContext>,
+}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteReport {
+    pub accepted: u64,
+    pub duplicates: u64,
+    pub rejected: u64,
+}
+#[async_trait]
+pub trait Commands: Send + Sync {
+    /// Rows are in the table's column order and types (query has cast them); missing columns are null.
+    async fn insert(
+        &self,
+        table: &str,
+        rows: SendableRecordBatchStream,
+        context: CommandContext,
+    ) -> Result<WriteReport, CommandError>;
+    /// One row per file: file, status, rows, duplicates, rejected.
+    async fn copy_into(&self, copy: CopyInto, context: CommandContext) -> Result<RecordBatch, CommandError>;
+    async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError>;
+}

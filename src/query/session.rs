@@ -1,0 +1,47 @@
+//! What a connection carries from statement to statement.
+use datafusion::common::ScalarValue;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+/// Which edge a statement came through; a column of `system.queries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    FlightSql,
+    Http,
+    Endpoint,
+    Repl,
+    Internal,
+}
+/// Settings of one connection. Shared by its concurrent statements.
+#[derive(Debug)]
+pub struct Session {
+    pub id: String,
+    pub user: String,
+    pub origin: Origin,
+    settings: RwLock<BTreeMap<String, String>>,
+}
+impl Session {
+    pub fn new(id: impl Into<String>, user: impl Into<String>, origin: Origin) -> Arc<Self> {
+        Arc::new(Self { id: id.into(), user: user.into(), origin, settings: RwLock::default() })
+    }
+    pub fn set(&self, key: &str, value: &str) {
+        self.settings.write().insert(key.to_owned(), value.to_owned());
+    }
+    pub fn reset(&self, key: &str) {
+        self.settings.write().remove(key);
+    }
+    pub fn get(&self, key: &str) -> Option<String> {
+        self.settings.read().get(key).cloned()
+    }
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        self.settings.read().clone()
+    }
+}
+/// Values for `$1`, `?` (positional) or `$name`.
+#[derive(Clone, Debug, Default)]
+pub enum Params {
+    #[default]
+    None,
+    Positional(Vec<ScalarValue>),
+    Named(BTreeMap<String, ScalarValue>),
+}

@@ -1,0 +1,30 @@
+//! `[server]`, `[http]`, `[flight]`.
+use crate::base::{ByteSize, Span};
+use serde::Deserialize;
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address all ports listen on.
+    pub bind: String,
+    /// Must be true to listen beyond loopback: there is no authentication yet.
+    pub insecure: bool,
+    /// Longest wait for accepted work when stopping.
+    pub drain: Span,
+}
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    pub port: u16,
+    /** compressed and decompressed */
+    pub max_body_size: ByteSize,
+    pub max_connections: usize,
+}
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlightConfig {
+    pub port: u16,
+    pub max_message_size: ByteSize,
+    /** prepared statements kept per server */
+    pub max_prepared: usize,
+    pub session_idle: Span,
+}

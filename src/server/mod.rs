@@ -1,0 +1,10 @@
+//! The edge: protocols. Each decodes, calls the core, encodes.
+//!
+//! Layer 6. Imports `query`, `ingest`, `catalog`, `auth`, `base`; one protocol never imports another.
+
+pub mod config;
+pub mod error;
+pub mod flight_sql;
+pub mod http;
+
+pub use config::{FlightConfig, HttpConfig, ServerConfig};

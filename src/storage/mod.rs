@@ -1,0 +1,22 @@
+//! Bytes: the only module that knows Delta Lake and object stores.
+//!
+//! Layer 1. Imports `base` and `telemetry`. `deltalake_core` and `object_store` appear nowhere else.
+
+pub mod config;
+pub mod documents;
+pub mod error;
+pub mod external;
+pub mod lake;
+pub mod spec;
+pub mod table;
+
+pub use config::{S3Config, StorageConfig};
+pub use documents::{DocumentVersion, Documents};
+pub use error::StorageError;
+pub use external::ExternalFile;
+pub use lake::{Lake, LakeLocation};
+pub use spec::{Partitioning, TableSpec, Transform};
+pub use table::{
+    CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, Table, TableSnapshot, TableVersion,
+    Transaction, WriteOptions,
+};

@@ -1,0 +1,1 @@
+//! The rules of `src/ARCHITECTURE.md` as tests.

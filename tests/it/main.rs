@@ -1,0 +1,1 @@
+//! The one integration binary: whole parts over a real lake in a temporary folder.
