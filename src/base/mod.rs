@@ -11,7 +11,7 @@ pub mod span;
 pub mod task;
 
 pub use clock::{Clock, Stopwatch, Timestamp};
-pub use error::{Classify, Kind};
+pub use error::{Classify, Kind, chain};
 pub use nearest::{nearest, suggestion};
 pub use size::ByteSize;
 pub use span::Span;
