@@ -1,6 +1,7 @@
 //! What a statement gives back.
 use crate::base::Timestamp;
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +16,8 @@ pub struct Answer {
     /// Schema of the rows; of a one-row summary for statements that change something.
     pub schema: SchemaRef,
     pub outcome: Outcome,
+    /// More than one number about a statement that changed something: COPY gives one row per file.
+    pub details: Option<RecordBatch>,
     /// Everything committed before this moment is in the answer.
     pub data_as_of: Timestamp,
 }

@@ -2,8 +2,9 @@
 use super::*;
 use crate::base::{Clock, Tasks};
 use crate::catalog::Catalog;
-use crate::storage::Lake;
+use crate::storage::{Lake, TableVersion};
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ pub struct Engine {}
 pub struct Request {
     pub sql: String,
     pub params: Params,
+    /// Types of named parameters, when the caller knows them better than the SQL (endpoints).
+    pub declared: Vec<arrow::datatypes::FieldRef>,
     pub session: Arc<Session>,
     pub cancel: CancellationToken,
     pub progress: Option<Arc<dyn Progress>>,
@@ -31,6 +34,7 @@ impl Request {
         Self {
             sql: sql.into(),
             params: Params::None,
+            declared: Vec::new(),
             session: session.clone(),
             cancel: CancellationToken::new(),
             progress: None,
@@ -55,6 +59,13 @@ pub struct Prepared {
     /** one field per parameter, inferred types */
     pub parameters: SchemaRef,
 }
+/// A running query and the table versions it reads.
+pub struct PinnedQuery {
+    pub schema: SchemaRef,
+    pub stream: SendableRecordBatchStream,
+    /// Every table read, directly or through views: relation name and version, sorted by name.
+    pub sources: Vec<(String, TableVersion)>,
+}
 impl Engine {
     pub async fn start(_parts: EngineParts) -> Result<Engine, QueryError> {
         todo!()
@@ -67,6 +78,19 @@ impl Engine {
         todo!()
     }
     pub async fn execute(&self, _request: Request) -> Result<Answer, QueryError> {
+        todo!()
+    }
+    /// Memory pool, spill folder and object stores for work outside statements (ingest, materialize).
+    pub fn task_context(&self) -> Arc<TaskContext> {
+        todo!()
+    }
+    /// Opens `sql` (one query) over tables pinned at their newest versions, for work that must know what it read.
+    /// Runs inside the caller's statement: takes no admission slot and is not listed in `system.queries`.
+    pub async fn open_query(&self, _sql: &str, _cancel: CancellationToken) -> Result<PinnedQuery, QueryError> {
+        todo!()
+    }
+    /// Columns of a table, view or materialized view, as `SELECT *` answers them.
+    pub async fn relation_schema(&self, _name: &str) -> Result<SchemaRef, QueryError> {
         todo!()
     }
     /// Cancels a running statement; false when it is not running.

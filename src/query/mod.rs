@@ -12,6 +12,6 @@ pub mod session;
 pub use answer::{Answer, Outcome, QueryId};
 pub use commands::{CommandContext, CommandError, Commands, Progress, WriteReport};
 pub use config::QueryConfig;
-pub use engine::{Engine, EngineParts, Prepared, Request, StatementKind};
+pub use engine::{Engine, EngineParts, PinnedQuery, Prepared, Request, StatementKind};
 pub use error::QueryError;
 pub use session::{Origin, Params, Session};
