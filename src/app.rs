@@ -1,12 +1,34 @@
-//! Composition root: config → running parts.
-use crate::base::{Clock, Tasks};
-use crate::catalog::Catalog;
-use crate::config::Loaded;
-use crate::ingest::Ingestor;
-use crate::query::Engine;
-use crate::storage::Lake;
+//! Composition root: configuration → running parts, in order; and back again.
+//!
+//! ```text
+//! open:   lake → catalog → engine → ingestor, refresher → plug          (embedded: REPL, load, tests)
+//! serve:  open → apply sql/ → bind ports → jobs, HTTP, Flight SQL
+//! stop:   refuse → drain → close
+//! ```
+//! Nothing here decides anything: each part does its own work, this file connects them.
+
+mod commands;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
-/// The parts of one process over one lake; the REPL uses it embedded, `serve` adds the protocols.
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::base::{Classify, Clock, Kind, Tasks, chain};
+use crate::catalog::{Catalog, Plan, load_project, plan};
+use crate::config::Loaded;
+use crate::ingest::{IngestParts, Ingestor};
+use crate::jobs;
+use crate::materialize::{RefreshParts, Refresher};
+use crate::query::{Engine, EngineParts};
+use crate::server::{flight_sql, http};
+use crate::storage::{Lake, LakeLocation};
+
+use commands::Wiring;
+
+/// The parts of one process over one lake. Cheap to clone; clones share the parts.
 #[derive(Clone)]
 pub struct App {
     pub loaded: Arc<Loaded>,
@@ -17,38 +39,204 @@ pub struct App {
     pub clock: Clock,
     pub tasks: Tasks,
 }
+
+/// Why the process could not start or a project could not be applied.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct AppError {
-    pub kind: crate::base::Kind,
+    pub kind: Kind,
     pub message: String,
 }
-/// Addresses actually bound (ports may be configured as 0).
+
+impl AppError {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    fn from_error(error: &(impl Classify + 'static)) -> Self {
+        Self::new(error.kind(), chain(error))
+    }
+}
+
+/// Addresses actually bound; a port configured as 0 is any free one.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    pub http: std::net::SocketAddr,
-    pub flight: std::net::SocketAddr,
+    pub http: SocketAddr,
+    pub flight: SocketAddr,
 }
-/// A served app: stop it, or wait for it.
+
+/// A served app. Dropping it does not stop it; [`App::stop`] does.
 pub struct Running {
     pub app: App,
     pub addresses: Addresses,
 }
+
 impl App {
-    /// Opens the lake and starts the engine.
-    pub async fn open(_loaded: Loaded, _clock: Clock) -> Result<App, AppError> {
-        todo!()
+    /// Opens the lake and starts the engine; serves nothing yet.
+    ///
+    /// # Errors
+    /// A lake that cannot be opened, a catalog that cannot be read.
+    pub async fn open(loaded: Loaded, clock: Clock) -> Result<App, AppError> {
+        let config = &loaded.config;
+        let location: LakeLocation = config.lake.location.parse().map_err(|error| AppError::from_error(&error))?;
+        let lake = Lake::open(&location, &config.storage, clock.clone()).await;
+        let lake = lake.map_err(|error| AppError::from_error(&error))?;
+        let catalog = Catalog::open(&lake, clock.clone()).await.map_err(|error| AppError::from_error(&error))?;
+        let tasks = Tasks::new();
+        let parts = EngineParts {
+            lake: lake.clone(),
+            catalog: catalog.clone(),
+            config: config.query.clone(),
+            settings: loaded.settings.clone(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        };
+        let engine = Engine::start(parts).await.map_err(|error| AppError::from_error(&error))?;
+        let ingestor = Ingestor::new(IngestParts {
+            lake: lake.clone(),
+            catalog: catalog.clone(),
+            config: config.ingest.clone(),
+            clock: clock.clone(),
+            task: engine.task_context(),
+        });
+        let refresher =
+            Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
+        engine.plug(Arc::new(Wiring { ingestor: ingestor.clone(), refresher }));
+        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, clock, tasks })
     }
-    /// Applies `lake.sql` if set, binds the ports and serves.
+
+    /// Applies the folder `lake.sql` (when set and present), binds the ports, starts jobs and protocols.
+    ///
+    /// # Errors
+    /// Definitions that cannot be applied, a port in use, a bind address beyond loopback without `server.insecure`.
     pub async fn serve(self) -> Result<Running, AppError> {
-        todo!()
+        let config = self.loaded.config.clone();
+        let address = bind_address(&config.server.bind, config.server.insecure)?;
+        let http_listener = bind(address, config.http.port, "http.port").await?;
+        let flight_listener = bind(address, config.flight.port, "flight.port").await?;
+        let addresses = Addresses { http: local(&http_listener)?, flight: local(&flight_listener)? };
+        self.apply_configured_project().await?;
+        jobs::start(&self.catalog, &self.tasks);
+        self.start_http(http_listener);
+        self.start_flight(flight_listener);
+        tracing::info!(http = %addresses.http, flight = %addresses.flight, lake = %config.lake.location, "serving");
+        Ok(Running { app: self, addresses })
     }
-    /// Plan and apply of a folder of definitions.
-    pub async fn apply_project(&self, _dir: &std::path::Path) -> Result<crate::catalog::Plan, AppError> {
-        todo!()
+
+    /// Makes the catalog what the folder says: plan, then apply, all or nothing.
+    ///
+    /// # Errors
+    /// Files that cannot be read or parsed, changes that cannot be made.
+    pub async fn apply_project(&self, folder: &Path) -> Result<Plan, AppError> {
+        let wanted = self.plan_project(folder).await?;
+        self.engine.apply(wanted.clone()).await.map_err(|error| AppError::from_error(&error))?;
+        Ok(wanted)
     }
-    /// Refuse, drain, flush, close.
-    pub async fn stop(self) {
-        todo!()
+
+    /// What [`App::apply_project`] would do.
+    ///
+    /// # Errors
+    /// As [`App::apply_project`], but changes nothing.
+    pub async fn plan_project(&self, folder: &Path) -> Result<Plan, AppError> {
+        let files = load_project(folder).map_err(|error| AppError::from_error(&error))?;
+        let current = self.catalog.refresh().await.map_err(|error| AppError::from_error(&error))?;
+        plan(&current, files.into_iter().map(|file| file.create).collect())
+            .map_err(|error| AppError::from_error(&error))
     }
+
+    /// Refuse, drain, close. Returns whether all accepted work ended within `server.drain`.
+    pub async fn stop(self) -> bool {
+        let grace = self.loaded.config.server.drain.duration();
+        let drained = self.tasks.stop(grace).await;
+        if !drained {
+            tracing::warn!(grace_ms = grace.as_millis(), "stopped before all accepted work had ended");
+        }
+        drained
+    }
+
+    async fn apply_configured_project(&self) -> Result<(), AppError> {
+        let folder = &self.loaded.config.lake.sql;
+        if folder.is_empty() {
+            return Ok(());
+        }
+        let chosen = self.loaded.settings.iter().any(|(key, _, origin)| key == "lake.sql" && origin != "default");
+        if !Path::new(folder).exists() && !chosen {
+            tracing::info!(%folder, "no folder of SQL definitions; serving the catalog as it is");
+            return Ok(());
+        }
+        let applied = self.apply_project(Path::new(folder)).await?;
+        tracing::info!(%folder, changes = applied.changes.len(), "definitions applied");
+        Ok(())
+    }
+
+    fn start_http(&self, listener: TcpListener) {
+        let lake = self.lake.clone();
+        let ready = Arc::new(move || {
+            let lake = lake.clone();
+            let probe = async move { lake.probe().await.map_err(|error| error.public_message()) };
+            Box::pin(probe) as futures::future::BoxFuture<'static, Result<(), String>>
+        });
+        let parts = http::HttpParts {
+            engine: self.engine.clone(),
+            ingestor: self.ingestor.clone(),
+            catalog: self.catalog.clone(),
+            server: self.loaded.config.server.clone(),
+            config: self.loaded.config.http.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+            ready,
+        };
+        self.tasks.spawn("http", async move {
+            if let Err(error) = http::serve(parts, listener).await {
+                tracing::error!(%error, "HTTP server ended; restart the process");
+            }
+        });
+    }
+
+    fn start_flight(&self, listener: TcpListener) {
+        let parts = flight_sql::FlightParts {
+            engine: self.engine.clone(),
+            ingestor: self.ingestor.clone(),
+            catalog: self.catalog.clone(),
+            server: self.loaded.config.server.clone(),
+            config: self.loaded.config.flight.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+        };
+        self.tasks.spawn("flight", async move {
+            if let Err(error) = flight_sql::serve(parts, listener).await {
+                tracing::error!(%error, "Flight SQL server ended; restart the process");
+            }
+        });
+    }
+}
+
+fn bind_address(bind: &str, insecure: bool) -> Result<IpAddr, AppError> {
+    let text = if bind == "localhost" { "127.0.0.1" } else { bind };
+    let address: IpAddr = text.parse().map_err(|_| {
+        AppError::new(Kind::InvalidArgument, format!("server.bind '{bind}' is not an IP address such as 127.0.0.1"))
+    })?;
+    if !address.is_loopback() && !insecure {
+        let message = format!(
+            "server.bind {address} is reachable from other machines and there is no authentication yet; \
+             bind 127.0.0.1, or set server.insecure = true if the network itself is safe"
+        );
+        return Err(AppError::new(Kind::FailedPrecondition, message));
+    }
+    Ok(address)
+}
+
+async fn bind(address: IpAddr, port: u16, key: &str) -> Result<TcpListener, AppError> {
+    TcpListener::bind((address, port)).await.map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another process listens there; stop it or set another port",
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights; set another port",
+            _ => "set server.bind to an address of this machine",
+        };
+        AppError::new(Kind::Unavailable, format!("cannot listen on {address}:{port} ({key}): {error}; {advice}"))
+    })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, AppError> {
+    listener.local_addr().map_err(|error| AppError::new(Kind::Internal, format!("cannot read bound address: {error}")))
 }

@@ -17,5 +17,6 @@ pub mod server;
 // composition
 pub mod app;
 pub mod config;
+pub mod jobs;
 // 8 the command line
 pub mod cli;

@@ -1,0 +1,91 @@
+//! The `Commands` plug: INSERT and COPY go to ingest, REFRESH to materialize. Translation only.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+
+use crate::base::Kind;
+use crate::catalog::{CopyInto, Refresh};
+use crate::ingest::{AppendReport, FileReport, FileStatus, Ingestor, LoadProgress, LoadRequest};
+use crate::materialize::Refresher;
+use crate::query::{CommandContext, CommandError, Commands, Progress, WriteReport};
+
+/// What query reaches through its plug.
+pub(super) struct Wiring {
+    pub ingestor: Ingestor,
+    pub refresher: Refresher,
+}
+
+#[async_trait]
+impl Commands for Wiring {
+    async fn insert(
+        &self,
+        table: &str,
+        rows: SendableRecordBatchStream,
+        context: CommandContext,
+    ) -> Result<WriteReport, CommandError> {
+        let report = self.ingestor.append_stream(table, rows, context.task, context.cancel).await;
+        let AppendReport { accepted, duplicates, rejected, .. } =
+            report.map_err(|error| CommandError::from_error(&error))?;
+        Ok(WriteReport { accepted, duplicates, rejected: rejected.len() as u64 })
+    }
+
+    async fn copy_into(&self, copy: CopyInto, context: CommandContext) -> Result<RecordBatch, CommandError> {
+        let request = LoadRequest::from_options(copy.table, vec![copy.from], &copy.options)
+            .map_err(|error| CommandError::from_error(&error))?;
+        let progress = Arc::new(Forward(context.progress));
+        let reports = self.ingestor.load(request, progress, context.task, context.cancel).await;
+        report_batch(&reports.map_err(|error| CommandError::from_error(&error))?)
+    }
+
+    async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {
+        let report = self.refresher.refresh(&refresh.view, context.task, context.cancel).await;
+        report.map(|report| report.rows).map_err(|error| CommandError::from_error(&error))
+    }
+}
+
+/// Hands ingest's progress to the statement's.
+struct Forward(Arc<dyn Progress>);
+
+impl LoadProgress for Forward {
+    fn total_bytes(&self, bytes: u64) {
+        self.0.total_bytes(bytes);
+    }
+
+    fn advance(&self, bytes: u64, rows: u64) {
+        self.0.advance(bytes, rows);
+    }
+
+    fn phase(&self, name: &str) {
+        self.0.phase(name);
+    }
+}
+
+/// One row per file: file, status, rows, duplicates, rejected, version.
+fn report_batch(reports: &[FileReport]) -> Result<RecordBatch, CommandError> {
+    let number = |pick: fn(&FileReport) -> u64| -> ArrayRef {
+        Arc::new(reports.iter().map(|report| i64::try_from(pick(report)).ok()).collect::<Int64Array>())
+    };
+    let status = |report: &FileReport| match report.status {
+        FileStatus::Loaded => "loaded",
+        FileStatus::AlreadyLoaded => "already loaded",
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(reports.iter().map(|report| Some(report.file.as_str())).collect::<StringArray>()),
+        Arc::new(reports.iter().map(|report| Some(status(report))).collect::<StringArray>()),
+        number(|report| report.rows),
+        number(|report| report.duplicates),
+        number(|report| report.rejected),
+        number(|report| report.version.0),
+    ];
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let count = |name: &str| Field::new(name, DataType::Int64, true);
+    let fields =
+        vec![text("file"), text("status"), count("rows"), count("duplicates"), count("rejected"), count("version")];
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|error| CommandError { kind: Kind::Internal, message: format!("cannot report the load: {error}") })
+}
