@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs everything: fmt, clippy, unit, architecture, SQL, integration, real clients.
+# A missing tool is installed or fails the run; nothing is skipped silently. `bash tests/run.sh STAGE…` runs only those stages.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ROOT=$PWD
+STAGES=${*:-tools fmt clippy test release e2e}
+
+# In CI, dependencies built by an earlier run are reused when they are there; nothing relies on it.
+if [ -n "${CI:-}" ] && [ -z "${CARGO_TARGET_DIR:-}" ]; then
+  export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/adlake-target"
+fi
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$ROOT/target}"
+export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-$([ -n "${CI:-}" ] && echo 0 || echo 1)}"
+VENV=$ROOT/tests/.tools/venv
+
+stage() { printf '\n=== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
+wanted() { case " $STAGES " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+
+apt_install() {
+  local missing=()
+  for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  local sudo=""; [ "$(id -u)" -eq 0 ] || sudo=sudo
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+tools() {
+  command -v cargo >/dev/null || { echo "Rust is not installed; see README.md" >&2; exit 1; }
+  rustup component list --installed 2>/dev/null | grep -q rustfmt || rustup component add rustfmt
+  rustup component list --installed 2>/dev/null | grep -q clippy || rustup component add clippy
+  command -v cc >/dev/null || apt_install build-essential
+  command -v cmake >/dev/null || apt_install cmake
+  command -v java >/dev/null || apt_install default-jdk-headless
+  command -v mvn >/dev/null || apt_install maven
+  command -v tmux >/dev/null || apt_install tmux
+  command -v curl >/dev/null || apt_install curl
+  command -v python3 >/dev/null || apt_install python3
+  python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
+  bash tests/e2e/setup.sh
+}
+
+if wanted tools; then stage "tools"; tools; fi
+if wanted fmt; then stage "fmt"; cargo fmt --all -- --check; fi
+if wanted clippy; then stage "clippy"; cargo clippy --locked --all-targets -- -D warnings; fi
+if wanted test; then stage "unit, architecture, SQL and integration tests"; cargo test --locked --no-fail-fast; fi
+if wanted release; then stage "release build"; cargo build --locked --release; fi
+if wanted e2e; then
+  stage "real clients"
+  export ADLAKE="${ADLAKE:-$CARGO_TARGET_DIR/release/adlake}"
+  [ -x "$ADLAKE" ] || { echo "no binary at $ADLAKE; run the release stage first" >&2; exit 1; }
+  "$VENV/bin/python" -m pytest -q -rs tests/e2e tests/real_data
+fi
+stage "done"
