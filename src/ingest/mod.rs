@@ -5,6 +5,7 @@
 pub mod config;
 pub mod error;
 pub mod ingestor;
+mod load_options;
 
 pub use config::IngestConfig;
 pub use error::IngestError;
@@ -12,3 +13,4 @@ pub use ingestor::{
     AppendReport, FileFormat, FileReport, FileStatus, IngestParts, Ingestor, LoadProgress, LoadRequest, Rejection,
     RowFormat,
 };
+pub use load_options::parse_map_pair;

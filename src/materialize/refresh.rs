@@ -109,7 +109,7 @@ impl Refresher {
         };
         let table = lake.open_table(path).await?;
         let before = table.refresh().await?;
-        let pinned = engine.open_query(&definition.query).await?;
+        let pinned = engine.open_query(&definition.query, cancel.clone()).await?;
         let PinnedQuery { stream, sources, .. } = pinned;
         let rows = conform(view, stream, before.columns(), cancel.clone())?;
         let options = WriteOptions { order: InputOrder::Unsorted, context: task.clone() };
