@@ -1,4 +1,12 @@
 //! What can go wrong with bytes.
+//!
+//! Causes a person can act on (disk full, permission, bad credentials) are recognised once, here, wherever in a chain of
+//! library errors they hide: build store errors with [`StorageError::store`], engine errors with [`StorageError::engine`].
+
+use std::error::Error;
+use std::io;
+
+use datafusion::error::DataFusionError;
 
 use super::table::TableVersion;
 use crate::base::{Classify, Kind};
@@ -14,12 +22,19 @@ pub enum StorageError {
     /// Somebody else committed between our read and our commit.
     #[error("table '{table}' moved from version {expected} to {current} while we were writing")]
     VersionMoved { table: String, expected: TableVersion, current: TableVersion },
+    /// Other writers won every race we ran.
+    #[error("table '{table}' is being written by others faster than this commit gets through; try again")]
+    Crowded { table: String },
     #[error("document '{name}' was changed by somebody else")]
     DocumentConflict { name: String },
     #[error("{message}")]
     Invalid { message: String },
     #[error("file '{path}' not found")]
     FileNotFound { path: String },
+    #[error("cannot {action}: the disk is full; free some space and try again")]
+    DiskFull { action: String },
+    #[error("cannot {action}: permission denied; check who owns the files, or the access keys")]
+    Denied { action: String },
     #[error("cannot {action}")]
     Delta {
         action: String,
@@ -36,16 +51,106 @@ pub enum StorageError {
     Engine {
         action: String,
         #[source]
-        source: Box<datafusion::error::DataFusionError>,
+        source: Box<DataFusionError>,
     },
     #[error("cannot {action}")]
     Io {
         action: String,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("stored data is damaged: {message}")]
     Damaged { message: String },
+}
+
+impl StorageError {
+    /// An object store's refusal to `action` ("read 'x'").
+    pub(crate) fn store(action: impl Into<String>, source: object_store::Error) -> Self {
+        let action = action.into();
+        let denied =
+            matches!(source, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. });
+        match io_cause(&source) {
+            Some(Cause::Full) => Self::DiskFull { action },
+            Some(Cause::Denied) => Self::Denied { action },
+            None if denied => Self::Denied { action },
+            None => Self::Store { action, source },
+        }
+    }
+
+    /// The file system's refusal to `action`.
+    pub(crate) fn io(action: impl Into<String>, source: io::Error) -> Self {
+        let action = action.into();
+        match io_cause(&source) {
+            Some(Cause::Full) => Self::DiskFull { action },
+            Some(Cause::Denied) => Self::Denied { action },
+            None => Self::Io { action, source },
+        }
+    }
+
+    /// The engine's failure to `action`. A storage error that travelled through the engine comes out as itself.
+    pub(crate) fn engine(action: impl Into<String>, source: DataFusionError) -> Self {
+        let action = action.into();
+        match io_cause(&source) {
+            Some(Cause::Full) => return Self::DiskFull { action },
+            Some(Cause::Denied) => return Self::Denied { action },
+            None => {}
+        }
+        match source {
+            DataFusionError::External(inner) => match inner.downcast::<StorageError>() {
+                Ok(ours) => *ours,
+                Err(other) => Self::Engine { action, source: Box::new(DataFusionError::External(other)) },
+            },
+            other => Self::Engine { action, source: Box::new(other) },
+        }
+    }
+
+    /// delta-rs's failure to `action`.
+    pub(crate) fn delta(action: impl Into<String>, source: deltalake_core::DeltaTableError) -> Self {
+        let action = action.into();
+        match io_cause(&source) {
+            Some(Cause::Full) => Self::DiskFull { action },
+            Some(Cause::Denied) => Self::Denied { action },
+            None => Self::Delta { action, source: Box::new(source) },
+        }
+    }
+}
+
+enum Cause {
+    Full,
+    Denied,
+}
+
+/// The operating system's reason at the bottom of a chain of errors, when it is one a person can act on.
+fn io_cause(error: &(dyn Error + 'static)) -> Option<Cause> {
+    let mut next = Some(error);
+    while let Some(current) = next {
+        if let Some(io_error) = current.downcast_ref::<io::Error>() {
+            match io_error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => return Some(Cause::Full),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => return Some(Cause::Denied),
+                _ => {}
+            }
+            // `io::Error::source` skips the error it wraps; look at that one as well.
+            if let Some(inner) = io_error.get_ref() {
+                next = Some(inner);
+                continue;
+            }
+        }
+        next = current.source();
+    }
+    None
+}
+
+fn engine_kind(error: &DataFusionError) -> Kind {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => Kind::ResourceExhausted,
+        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) | DataFusionError::Plan(_) => {
+            Kind::InvalidArgument
+        }
+        DataFusionError::NotImplemented(_) => Kind::Unimplemented,
+        DataFusionError::Internal(_) => Kind::Internal,
+        _ => Kind::Unavailable,
+    }
 }
 
 impl Classify for StorageError {
@@ -54,9 +159,37 @@ impl Classify for StorageError {
             Self::BadLocation { .. } | Self::Invalid { .. } => Kind::InvalidArgument,
             Self::TableNotFound { .. } | Self::FileNotFound { .. } => Kind::NotFound,
             Self::TableExists { .. } => Kind::AlreadyExists,
-            Self::VersionMoved { .. } | Self::DocumentConflict { .. } => Kind::Conflict,
-            Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } | Self::Engine { .. } => Kind::Unavailable,
+            Self::VersionMoved { .. } | Self::DocumentConflict { .. } | Self::Crowded { .. } => Kind::Conflict,
+            Self::DiskFull { .. } => Kind::ResourceExhausted,
+            Self::Denied { .. } => Kind::PermissionDenied,
+            Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } => Kind::Unavailable,
+            Self::Engine { source, .. } => engine_kind(source),
             Self::Damaged { .. } => Kind::DataLoss,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disk_full_is_found_at_the_bottom_of_the_chain() {
+        let bottom = io::Error::from(io::ErrorKind::StorageFull);
+        let store = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(bottom) };
+        let error = StorageError::store("write 'part-1'", store);
+        assert_eq!(error.kind(), Kind::ResourceExhausted);
+        assert_eq!(error.to_string(), "cannot write 'part-1': the disk is full; free some space and try again");
+
+        let wrapped = io::Error::other(io::Error::from(io::ErrorKind::StorageFull));
+        let error = StorageError::engine("sort rows", DataFusionError::IoError(wrapped));
+        assert_eq!(error.kind(), Kind::ResourceExhausted);
+    }
+
+    #[test]
+    fn our_errors_survive_the_engine() {
+        let ours = StorageError::FileNotFound { path: "x".to_owned() };
+        let error = StorageError::engine("sort rows", DataFusionError::External(Box::new(ours)));
+        assert_eq!(error.kind(), Kind::NotFound);
     }
 }

@@ -1,63 +1,190 @@
 //! The lake: one folder or bucket prefix holding every table and document.
-use super::*;
-use crate::base::Clock;
-use datafusion::execution::runtime_env::RuntimeEnv;
+//!
+//! ```text
+//! <location>/tables/<path>/         one Delta table: Parquet files and _delta_log/
+//! <location>/documents/<name>/      versions of one small document
+//! ```
+//!
+//! Not here: which tables there are (the catalog knows), what is in them (`table`).
+
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-/// `./lake`, `/data/lake` or `s3://bucket/prefix`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LakeLocation {
-    Folder(std::path::PathBuf),
-    S3 { bucket: String, prefix: String },
+use datafusion::execution::runtime_env::RuntimeEnv;
+use futures::TryStreamExt;
+use futures::stream::StreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use super::store::LakeStore;
+use super::table::TableParts;
+use super::{Documents, ExternalFile, LakeLocation, StorageConfig, StorageError, Table, TableSpec, external};
+use crate::base::Clock;
+
+/// An open lake. Cheap to clone.
+#[derive(Clone)]
+pub struct Lake {
+    shared: Arc<Shared>,
 }
-impl std::str::FromStr for LakeLocation {
-    type Err = StorageError;
-    fn from_str(_text: &str) -> Result<Self, StorageError> {
-        todo!()
+
+struct Shared {
+    location: LakeLocation,
+    config: StorageConfig,
+    clock: Clock,
+    store: LakeStore,
+    tables: Mutex<HashMap<String, Arc<OnceCell<Arc<Table>>>>>,
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lake({})", self.shared.location)
     }
 }
 
-/// An open lake. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Lake {}
 impl Lake {
-    /// Opens the lake, making the folder when it is absent.
-    pub async fn open(_location: &LakeLocation, _config: &StorageConfig, _clock: Clock) -> Result<Lake, StorageError> {
-        todo!()
+    /// Opens the lake, making the folder when it is absent. The store has answered once when this returns.
+    pub async fn open(location: &LakeLocation, config: &StorageConfig, clock: Clock) -> Result<Lake, StorageError> {
+        let store = LakeStore::open(location, &config.s3)?;
+        let shared = Shared {
+            location: location.clone(),
+            config: config.clone(),
+            clock,
+            store,
+            tables: Mutex::default(),
+        };
+        let lake = Lake { shared: Arc::new(shared) };
+        lake.probe().await?;
+        Ok(lake)
     }
+
     pub fn location(&self) -> &LakeLocation {
-        todo!()
+        &self.shared.location
     }
+
     /// Makes an empty Delta table at `tables/<spec.path>`.
-    pub async fn create_table(&self, _spec: &TableSpec) -> Result<Arc<Table>, StorageError> {
-        todo!()
+    pub async fn create_table(&self, spec: &TableSpec) -> Result<Arc<Table>, StorageError> {
+        let spec = spec.clone().storable()?;
+        let table = Table::create(self.table_parts(&spec.path)?, &spec).await?;
+        let table = Arc::new(table);
+        self.shared.tables.lock().insert(spec.path, Arc::new(OnceCell::new_with(Some(table.clone()))));
+        Ok(table)
     }
+
     /// The open table at `tables/<path>`; one shared instance per path in this process.
-    pub async fn open_table(&self, _path: &str) -> Result<Arc<Table>, StorageError> {
-        todo!()
+    pub async fn open_table(&self, path: &str) -> Result<Arc<Table>, StorageError> {
+        let cell = self.shared.tables.lock().entry(path.to_owned()).or_default().clone();
+        let opened = cell
+            .get_or_try_init(|| async { Ok(Arc::new(Table::open(self.table_parts(path)?).await?)) })
+            .await
+            .cloned();
+        if opened.is_err() {
+            self.forget_unopened(path, &cell);
+        }
+        opened
     }
-    /// Deletes the table's files. The caller has already removed it from the catalog.
-    pub async fn delete_table(&self, _path: &str) -> Result<(), StorageError> {
-        todo!()
+
+    fn forget_unopened(&self, path: &str, cell: &Arc<OnceCell<Arc<Table>>>) {
+        let mut tables = self.shared.tables.lock();
+        let same = tables.get(path).is_some_and(|present| Arc::ptr_eq(present, cell));
+        if same && !cell.initialized() {
+            tables.remove(path);
+        }
     }
+
+    /// Deletes the table's files, the log first. The caller has already removed it from the catalog.
+    pub async fn delete_table(&self, path: &str) -> Result<(), StorageError> {
+        self.shared.tables.lock().remove(path);
+        let folder = table_folder(path);
+        self.delete_below(&folder.clone().join("_delta_log")).await?;
+        self.delete_below(&folder).await?;
+        // Object stores have no folders; a file system keeps the empty ones.
+        if let LakeLocation::Folder(root) = &self.shared.location {
+            let local = root.join(folder.as_ref());
+            match tokio::fs::remove_dir_all(&local).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(table = path, %error, "empty folders of the dropped table not deleted");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_below(&self, folder: &Path) -> Result<(), StorageError> {
+        let store = self.shared.store.lake();
+        let locations = store.list(Some(folder)).map_ok(|file| file.location).boxed();
+        let deleted = store.delete_stream(locations);
+        let gone = deleted.try_for_each(|_| async { Ok(()) }).await;
+        match gone {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StorageError::store(format!("delete files below '{folder}'"), error)),
+        }
+    }
+
     /// A free `path` for a new table called `name` (`clicks`, then `clicks.2` when files of a dropped one are still there).
-    pub async fn free_table_path(&self, _name: &str) -> Result<String, StorageError> {
-        todo!()
+    pub async fn free_table_path(&self, name: &str) -> Result<String, StorageError> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
+        let base: String = name.chars().map(plain).collect();
+        let mut path = base.clone();
+        let mut next = 2u64;
+        while self.has_files(&table_folder(&path)).await? {
+            path = format!("{base}.{next}");
+            next += 1;
+        }
+        Ok(path)
     }
+
+    async fn has_files(&self, folder: &Path) -> Result<bool, StorageError> {
+        let first = self.shared.store.lake().list(Some(folder)).try_next().await;
+        first
+            .map(|file| file.is_some())
+            .map_err(|error| StorageError::store(format!("list files below '{folder}'"), error))
+    }
+
     /// Versioned documents under `documents/<name>/`.
-    pub fn documents(&self, _name: &str) -> Documents {
-        todo!()
+    pub fn documents(&self, name: &str) -> Documents {
+        Documents::new(self.shared.store.lake().clone(), name)
     }
+
     /// Makes the lake's files readable to plans running on `runtime`.
-    pub fn register(&self, _runtime: &RuntimeEnv) {
-        todo!()
+    pub fn register(&self, runtime: &RuntimeEnv) {
+        runtime.register_object_store(LakeStore::plan_url().as_ref(), self.shared.store.lake().clone());
     }
+
     /// Files matching a path, glob, `file://` or `s3://bucket/prefix*` pattern, sorted by path.
-    pub async fn list_external(&self, _pattern: &str) -> Result<Vec<ExternalFile>, StorageError> {
-        todo!()
+    pub async fn list_external(&self, pattern: &str) -> Result<Vec<ExternalFile>, StorageError> {
+        external::list(pattern, &self.shared.config.s3).await
     }
+
     /// A cheap read proving that the store answers (for `/readyz`).
     pub async fn probe(&self) -> Result<(), StorageError> {
-        todo!()
+        let action = || format!("reach the lake at '{}'", self.shared.location);
+        if let LakeLocation::Folder(path) = &self.shared.location {
+            // A listing of an absent folder is empty, not an error.
+            return tokio::fs::read_dir(path).await.map(drop).map_err(|error| StorageError::io(action(), error));
+        }
+        match self.shared.store.lake().head(&Path::from("documents/probe")).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(StorageError::store(action(), error)),
+        }
     }
+
+    fn table_parts(&self, path: &str) -> Result<TableParts, StorageError> {
+        let folder = table_folder(path);
+        Ok(TableParts {
+            path: path.to_owned(),
+            log_store: self.shared.store.log_store(folder.as_ref())?,
+            store: self.shared.store.lake().clone(),
+            folder,
+            config: self.shared.config.clone(),
+            clock: self.shared.clock.clone(),
+        })
+    }
+}
+
+fn table_folder(path: &str) -> Path {
+    Path::from(format!("tables/{path}"))
 }

@@ -7,15 +7,18 @@ pub mod documents;
 pub mod error;
 pub mod external;
 pub mod lake;
+pub mod location;
 pub mod spec;
+mod store;
 pub mod table;
 
 pub use config::{S3Config, StorageConfig};
 pub use documents::{DocumentVersion, Documents};
 pub use error::StorageError;
-pub use external::ExternalFile;
-pub use lake::{Lake, LakeLocation};
-pub use spec::{Partitioning, TableSpec, Transform};
+pub use external::{ExternalFile, LocalFile};
+pub use lake::Lake;
+pub use location::LakeLocation;
+pub use spec::{Partitioning, TableSpec, Transform, storable_type};
 pub use table::{
     CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, Table, TableSnapshot, TableVersion,
     Transaction, WriteOptions,
