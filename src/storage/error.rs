@@ -67,8 +67,10 @@ impl StorageError {
     /// An object store's refusal to `action` ("read 'x'").
     pub(crate) fn store(action: impl Into<String>, source: object_store::Error) -> Self {
         let action = action.into();
-        let denied =
-            matches!(source, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. });
+        let denied = matches!(
+            source,
+            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
+        );
         match io_cause(&source) {
             Some(Cause::Full) => Self::DiskFull { action },
             Some(Cause::Denied) => Self::Denied { action },

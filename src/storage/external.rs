@@ -120,9 +120,8 @@ fn list_local(pattern: &str) -> Result<Vec<ExternalFile>, StorageError> {
         .map_err(|error| invalid(format!("'{pattern}' is not a valid pattern: {error}")))?;
     let mut files = Vec::new();
     for path in paths {
-        let path = path.map_err(|error| {
-            StorageError::io(format!("read folder '{}'", error.path().display()), error.into_error())
-        })?;
+        let path =
+            path.map_err(|error| StorageError::io(format!("read folder '{}'", error.path().display()), error.into()))?;
         if path.is_file() {
             files.push(local_file(&path)?);
         }
@@ -164,8 +163,7 @@ async fn list_bucket(pattern: &str, rest: &str, s3: &S3Config) -> Result<Vec<Ext
             Err(error) => Err(StorageError::store(format!("read '{pattern}'"), error)),
         };
     }
-    let matcher =
-        Pattern::new(key).map_err(|error| invalid(format!("'{pattern}' is not a valid pattern: {error}")))?;
+    let matcher = Pattern::new(key).map_err(|error| invalid(format!("'{pattern}' is not a valid pattern: {error}")))?;
     let fixed = key.find(GLOB_CHARACTERS).map_or(key, |at| &key[..at]);
     let folder = fixed.rsplit_once('/').map(|(folder, _)| Path::from(folder));
     let found: Vec<_> = store

@@ -48,13 +48,8 @@ impl Lake {
     /// Opens the lake, making the folder when it is absent. The store has answered once when this returns.
     pub async fn open(location: &LakeLocation, config: &StorageConfig, clock: Clock) -> Result<Lake, StorageError> {
         let store = LakeStore::open(location, &config.s3)?;
-        let shared = Shared {
-            location: location.clone(),
-            config: config.clone(),
-            clock,
-            store,
-            tables: Mutex::default(),
-        };
+        let shared =
+            Shared { location: location.clone(), config: config.clone(), clock, store, tables: Mutex::default() };
         let lake = Lake { shared: Arc::new(shared) };
         lake.probe().await?;
         Ok(lake)
@@ -76,10 +71,8 @@ impl Lake {
     /// The open table at `tables/<path>`; one shared instance per path in this process.
     pub async fn open_table(&self, path: &str) -> Result<Arc<Table>, StorageError> {
         let cell = self.shared.tables.lock().entry(path.to_owned()).or_default().clone();
-        let opened = cell
-            .get_or_try_init(|| async { Ok(Arc::new(Table::open(self.table_parts(path)?).await?)) })
-            .await
-            .cloned();
+        let opened =
+            cell.get_or_try_init(|| async { Ok(Arc::new(Table::open(self.table_parts(path)?).await?)) }).await.cloned();
         if opened.is_err() {
             self.forget_unopened(path, &cell);
         }

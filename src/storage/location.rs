@@ -20,8 +20,7 @@ impl FromStr for LakeLocation {
 
     /// A path, a `file://` URL, or `s3://bucket/prefix` (the prefix may be empty).
     fn from_str(text: &str) -> Result<Self, StorageError> {
-        let wrong =
-            |reason: &str| StorageError::BadLocation { location: text.to_owned(), reason: reason.to_owned() };
+        let wrong = |reason: &str| StorageError::BadLocation { location: text.to_owned(), reason: reason.to_owned() };
         let trimmed = text.trim();
         if trimmed.is_empty() {
             return Err(wrong("it is empty; give a folder, or s3://bucket/prefix"));
@@ -75,7 +74,9 @@ mod tests {
 
     #[test]
     fn others_are_refused_with_a_reason() {
-        for (text, reason) in [("", "empty"), ("s3:///x", "bucket is missing"), ("s3a://b/x", "s3://"), ("gs://b", "only")] {
+        for (text, reason) in
+            [("", "empty"), ("s3:///x", "bucket is missing"), ("s3a://b/x", "s3://"), ("gs://b", "only")]
+        {
             let error = text.parse::<LakeLocation>().unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }

@@ -94,17 +94,13 @@ impl LakeStore {
 
 /// A bucket as configured. Nothing is contacted yet.
 pub(crate) fn bucket_store(bucket: &str, s3: &S3Config) -> Result<AmazonS3, StorageError> {
-    let retry = RetryConfig {
-        backoff: BackoffConfig::default(),
-        max_retries: S3_RETRIES_MAX,
-        retry_timeout: S3_RETRY_SPAN,
-    };
+    let retry =
+        RetryConfig { backoff: BackoffConfig::default(), max_retries: S3_RETRIES_MAX, retry_timeout: S3_RETRY_SPAN };
     let client = ClientOptions::new()
         .with_connect_timeout(S3_CONNECT_TIMEOUT)
         .with_timeout(S3_REQUEST_TIMEOUT)
         .with_allow_http(s3.allow_http);
-    let mut builder =
-        AmazonS3Builder::new().with_bucket_name(bucket).with_retry(retry).with_client_options(client);
+    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_retry(retry).with_client_options(client);
     if !s3.endpoint.is_empty() {
         builder = builder.with_endpoint(&s3.endpoint);
     }
@@ -112,19 +108,16 @@ pub(crate) fn bucket_store(bucket: &str, s3: &S3Config) -> Result<AmazonS3, Stor
         builder = builder.with_region(&s3.region);
     }
     if !s3.access_key_id.is_empty() {
-        builder = builder
-            .with_access_key_id(s3.access_key_id.expose())
-            .with_secret_access_key(s3.secret_access_key.expose());
+        builder =
+            builder.with_access_key_id(s3.access_key_id.expose()).with_secret_access_key(s3.secret_access_key.expose());
     }
     builder.build().map_err(|error| StorageError::store(format!("connect to bucket '{bucket}'"), error))
 }
 
 /// Makes the folder when it is absent and gives its absolute path.
 fn make_folder(path: &FilePath) -> Result<PathBuf, StorageError> {
-    let wrong = |reason: &str| StorageError::BadLocation {
-        location: path.display().to_string(),
-        reason: reason.to_owned(),
-    };
+    let wrong =
+        |reason: &str| StorageError::BadLocation { location: path.display().to_string(), reason: reason.to_owned() };
     if path.exists() && !path.is_dir() {
         return Err(wrong("it is a file; give a folder"));
     }

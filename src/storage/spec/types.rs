@@ -91,8 +91,8 @@ pub(crate) fn storable_field(field: &Field) -> Result<FieldRef, StorageError> {
             "column name '{name}' cannot be stored; use a name without spaces and without any of , ; {{ }} ( ) ="
         )));
     }
-    let data_type = storable_type(field.data_type())
-        .map_err(|refusal| invalid(format!("column '{name}' has {refusal}")))?;
+    let data_type =
+        storable_type(field.data_type()).map_err(|refusal| invalid(format!("column '{name}' has {refusal}")))?;
     Ok(Arc::new(Field::new(name, data_type, field.is_nullable())))
 }
 
