@@ -1,9 +1,13 @@
-//! The typed content of each kind of object.
-use crate::base::Span;
-use crate::storage::Partitioning;
+//! The typed content of each kind of object: what a CREATE statement says, after its checks.
+
 use arrow::datatypes::{DataType, SchemaRef};
 
-#[derive(Clone, Debug)]
+use super::statement::{FILTERS_FUNCTION, replace_filters};
+use super::{CatalogError, ObjectKind};
+use crate::base::Span;
+use crate::storage::Partitioning;
+
+#[derive(Clone, Debug, PartialEq)]
 pub enum Definition {
     Table(TableDefinition),
     View(ViewDefinition),
@@ -11,44 +15,74 @@ pub enum Definition {
     Endpoint(EndpointDefinition),
 }
 
-#[derive(Clone, Debug)]
+impl Definition {
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Table(_) => ObjectKind::Table,
+            Self::View(_) => ObjectKind::View,
+            Self::MaterializedView(_) => ObjectKind::MaterializedView,
+            Self::Endpoint(_) => ObjectKind::Endpoint,
+        }
+    }
+}
+
+/// A table. Every column that `kind`, `partition_by`, `sort_by` and `checks` name exists.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TableDefinition {
     pub columns: SchemaRef,
     pub kind: TableKind,
     pub partition_by: Vec<Partitioning>,
     pub sort_by: Vec<String>,
-    /// SQL boolean expressions over the columns, with the name a reject names.
+    /// The name a reject names (the expression's text when none was given), and the SQL boolean expression over the columns.
+    /// A row is taken unless the expression is false (NULL passes, as in the standard).
     pub checks: Vec<(String, String)>,
 }
-#[derive(Clone, Debug)]
+
+#[derive(Clone, Debug, PartialEq)]
 pub enum TableKind {
     Plain,
-    /// `event_time=…`; an event older than `lateness` or further ahead than `clock_skew` is rejected.
+    /// `event_time=…`: a NOT NULL TIMESTAMP WITH TIME ZONE column. An event older than `lateness` or further ahead than
+    /// `clock_skew` is rejected; without them any age is taken.
     Event {
         event_time: String,
+        /// NOT NULL; within the table each value is committed at most once (DED-1).
         event_key: Option<String>,
         lateness: Option<Span>,
         clock_skew: Option<Span>,
     },
-    /// `kind='snapshot', key='…'`: each load is the new state of its keys.
+    /// `kind='snapshot', key='…'`: each load is the new state of its keys. Key columns are NOT NULL.
     Snapshot {
         key: Vec<String>,
     },
 }
-#[derive(Clone, Debug)]
+
+/// A stored query.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ViewDefinition {
     pub query: String,
 }
-#[derive(Clone, Debug)]
+
+/// A stored query with its rows; refreshed by hand. `partition_by` and `sort_by` are checked against the query's columns
+/// when it is planned, not here.
+#[derive(Clone, Debug, PartialEq)]
 pub struct MaterializedViewDefinition {
     pub query: String,
     pub partition_by: Vec<Partitioning>,
     pub sort_by: Vec<String>,
 }
-#[derive(Clone, Debug)]
+
+/// A published query: `GET path?parameter=…&filter=column:value`.
+///
+/// **Filters.** The query of an endpoint with `filters='country, device'` contains the pseudo-predicate `adlake_filters()`
+/// exactly where filters apply (CREATE refuses it otherwise). To run it, the server replaces the call:
+/// [`EndpointDefinition::query_with_filters`] with a predicate over the declared columns, whose values are bound parameters,
+/// such as `country IN ($filter_1, $filter_2) AND device = $filter_3`; or `TRUE` without filters. The columns must be visible,
+/// unqualified, where the call stands.
+#[derive(Clone, Debug, PartialEq)]
 pub struct EndpointDefinition {
-    /// `/v1/ads/{ad_id}/aggregated_count`
+    /// `/v1/ads/{ad_id}/aggregated_count`; each `{name}` is a parameter without default.
     pub path: String,
+    /// In order of declaration; each is used in the query.
     pub parameters: Vec<EndpointParameter>,
     /// Columns `?filter=column:value` may name.
     pub filters: Vec<String>,
@@ -57,10 +91,21 @@ pub struct EndpointDefinition {
     /// The leading comment of the CREATE statement: the OpenAPI description.
     pub description: String,
 }
-#[derive(Clone, Debug)]
+
+impl EndpointDefinition {
+    /// The query with every `adlake_filters()` replaced by `(predicate)`. Comments and strings are left alone.
+    pub fn query_with_filters(&self, predicate: &str) -> Result<String, CatalogError> {
+        replace_filters(&self.query, predicate)
+    }
+
+    /// What stands in the query for the filters.
+    pub const FILTERS_FUNCTION: &'static str = FILTERS_FUNCTION;
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct EndpointParameter {
     pub name: String,
     pub data_type: DataType,
-    /** SQL expression text; `None` = required */
+    /// SQL expression text, such as `now() - INTERVAL '1 hour'`; `None` = required.
     pub default: Option<String>,
 }

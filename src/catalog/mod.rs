@@ -1,24 +1,35 @@
 //! The user-defined SQL objects: parse, diff (plan/apply), lineage, snapshot, store.
 //!
 //! Layer 2. Imports `storage`, `base`, `telemetry`.
+//!
+//! ```text
+//! text ─► statement ─► Create ─► plan (diff against the snapshot) ─► edit ─► stored document ─► snapshot
+//! ```
+
+pub mod statement;
 
 pub mod definition;
 pub mod error;
+pub mod lineage;
 pub mod object;
 pub mod plan;
 pub mod project;
-pub mod statement;
+pub mod snapshot;
 pub mod store;
+mod stored;
+#[cfg(test)]
+mod testing;
 
 pub use definition::{
     Definition, EndpointDefinition, EndpointParameter, MaterializedViewDefinition, TableDefinition, TableKind,
     ViewDefinition,
 };
 pub use error::CatalogError;
-pub use object::{Object, ObjectKind};
+pub use object::{DefinedBy, Object, ObjectKind};
 pub use plan::{Change, Plan, plan};
 pub use project::{SourceFile, load_project};
+pub use snapshot::{CatalogSnapshot, CatalogVersion};
 pub use statement::{
     AlterAddColumn, CopyInto, Create, DropObject, Refresh, ShowTarget, Statement, parse_script, parse_statement,
 };
-pub use store::{Catalog, CatalogSnapshot, CatalogVersion, Edit};
+pub use store::{Catalog, Edit};

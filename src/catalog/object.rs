@@ -1,9 +1,13 @@
 //! One user-defined object as the catalog keeps it.
-use super::Definition;
-use crate::base::Timestamp;
-use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use super::{Create, Definition};
+use crate::base::Timestamp;
+
+/// Tables, views and materialized views share one namespace (relations); endpoints have their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectKind {
@@ -12,6 +16,17 @@ pub enum ObjectKind {
     MaterializedView,
     Endpoint,
 }
+
+impl ObjectKind {
+    /// Whether queries can read objects of this kind by name.
+    pub fn is_relation(self) -> bool {
+        match self {
+            Self::Table | Self::View | Self::MaterializedView => true,
+            Self::Endpoint => false,
+        }
+    }
+}
+
 impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -23,7 +38,18 @@ impl fmt::Display for ObjectKind {
     }
 }
 
-/// Tables, views and materialized views share one namespace (relations); endpoints have their own.
+/// Who said CREATE. `adlake apply` drops only what came from a project.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DefinedBy {
+    /// A statement over some connection.
+    #[default]
+    Statement,
+    /// A file of a project folder.
+    Project,
+}
+
+/// One object. `definition` is what parsing `sql` gives.
 #[derive(Clone, Debug)]
 pub struct Object {
     pub name: String,
@@ -37,4 +63,27 @@ pub struct Object {
     pub table_path: Option<String>,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
+    pub defined_by: DefinedBy,
+}
+
+impl Object {
+    /// A new object.
+    pub fn new(create: Create, table_path: Option<String>, now: Timestamp) -> Self {
+        Self {
+            kind: create.kind(),
+            name: create.name,
+            sql: create.sql,
+            definition: create.definition,
+            reads: create.reads,
+            table_path,
+            created_at: now,
+            changed_at: now,
+            defined_by: create.defined_by,
+        }
+    }
+
+    /// The same object with a new definition: keeps when it was created.
+    pub fn redefined(&self, create: Create, table_path: Option<String>, now: Timestamp) -> Self {
+        Self { created_at: self.created_at, ..Self::new(create, table_path, now) }
+    }
 }

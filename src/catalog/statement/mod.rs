@@ -1,0 +1,199 @@
+//! What a user can say: our statements are recognised here, the rest is DataFusion's SQL.
+//!
+//! ```text
+//! text ─► cursor (sqlparser's tokens with places) ─► first words decide ─► create · change · ask ─► Statement
+//! ```
+//! A pre-parser in front of DataFusion's: sqlparser supplies tokens, types, expressions and queries; the grammar of objects
+//! and options is ours, so that unknown options, columns and types are errors at their place with the nearest spelling.
+//! Everything is checked that the text alone can tell; what tables and functions exist is the planner's business (`query`).
+//! A statement that is known and not supported answers `Unimplemented`; nothing is accepted and then ignored.
+
+mod ask;
+mod change;
+mod checks;
+mod create;
+mod create_endpoint;
+mod create_table;
+mod create_view;
+mod cursor;
+mod names;
+mod options;
+mod partitioning;
+mod query;
+mod script;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use arrow::datatypes::FieldRef;
+
+use self::cursor::Cursor;
+use super::{CatalogError, DefinedBy, Definition, ObjectKind};
+use crate::base::suggestion;
+
+pub use query::{FILTERS_FUNCTION, replace_filters};
+pub use script::{normalised, parse_script};
+
+/// One parsed statement.
+#[derive(Clone, Debug)]
+pub enum Statement {
+    /// SELECT, VALUES, WITH, EXPLAIN of a query, SHOW FUNCTIONS: DataFusion plans it. Carries the whole text up to its end.
+    Query(String),
+    /// `INSERT INTO table [(columns)] source`
+    Insert {
+        table: String,
+        /// Empty = all, in the table's order.
+        columns: Vec<String>,
+        /// A query, as written.
+        source: String,
+    },
+    Create(Box<Create>),
+    Drop(DropObject),
+    AlterAddColumn(AlterAddColumn),
+    Refresh(Refresh),
+    Copy(CopyInto),
+    Show(ShowTarget),
+    /// `DESCRIBE name`; a name in another schema keeps it: `system.tables`.
+    Describe {
+        name: String,
+    },
+    /// `SET key = value`
+    Set {
+        key: String,
+        value: String,
+    },
+    /// `RESET key`; `None` = all.
+    Reset {
+        key: Option<String>,
+    },
+}
+
+/// `CREATE [OR REPLACE] kind [IF NOT EXISTS] name …`, consistent in itself.
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub name: String,
+    pub if_not_exists: bool,
+    pub or_replace: bool,
+    /// The statement as given, comments kept, without OR REPLACE, IF NOT EXISTS and the closing `;`.
+    pub sql: String,
+    pub definition: Definition,
+    /// Names of the relations its query reads, sorted.
+    pub reads: Vec<String>,
+    pub defined_by: DefinedBy,
+}
+
+impl Create {
+    pub fn kind(&self) -> ObjectKind {
+        self.definition.kind()
+    }
+}
+
+/// `DROP kind [IF EXISTS] name [CASCADE]`
+#[derive(Clone, Debug)]
+pub struct DropObject {
+    pub kind: ObjectKind,
+    pub name: String,
+    pub if_exists: bool,
+    pub cascade: bool,
+}
+
+/// `ALTER TABLE table ADD COLUMN field`; the field is nullable.
+#[derive(Clone, Debug)]
+pub struct AlterAddColumn {
+    pub table: String,
+    pub field: FieldRef,
+}
+
+/// `REFRESH MATERIALIZED VIEW view [FULL]`
+#[derive(Clone, Debug)]
+pub struct Refresh {
+    pub view: String,
+    pub full: bool,
+}
+
+/// `COPY INTO table FROM 'pattern' [WITH (format='csv', map='a=b, c=d', time_format='…', max_rejects='100',
+/// header='false', delimiter=',')]`. Keys are known ones, values as written.
+#[derive(Clone, Debug, Default)]
+pub struct CopyInto {
+    pub table: String,
+    pub from: String,
+    pub options: Vec<(String, String)>,
+}
+
+/// What SHOW shows.
+#[derive(Clone, Debug)]
+pub enum ShowTarget {
+    Objects(ObjectKind),
+    Setting(String),
+    AllSettings,
+}
+
+/// First words of statements that are known and refused, with what to do instead.
+const REFUSED: [(&str, &str); 26] = [
+    ("UPDATE", "rows are not changed in place: load a snapshot table, or insert corrections"),
+    ("DELETE", "rows are not deleted one by one: DROP TABLE removes all"),
+    ("MERGE", "load a table of kind='snapshot' instead"),
+    ("TRUNCATE", "DROP TABLE and CREATE TABLE instead"),
+    ("BEGIN", "each statement is its own transaction"),
+    ("START", "each statement is its own transaction"),
+    ("COMMIT", "each statement is its own transaction"),
+    ("ROLLBACK", "each statement is its own transaction"),
+    ("SAVEPOINT", "each statement is its own transaction"),
+    ("PREPARE", "use the protocol's prepared statements"),
+    ("EXECUTE", "use the protocol's prepared statements"),
+    ("DEALLOCATE", "use the protocol's prepared statements"),
+    ("USE", "there is one catalog and schema, adlake.public"),
+    ("GRANT", "users and roles come later"),
+    ("REVOKE", "users and roles come later"),
+    ("CALL", "there are no procedures"),
+    ("ANALYZE", "statistics are kept with every file already"),
+    ("VACUUM", "unused files are removed when a table is dropped"),
+    ("OPTIMIZE", "files are sorted when they are written"),
+    ("VERIFY", "not supported yet"),
+    ("REPLAY", "not supported yet"),
+    ("EXPORT", "not supported yet"),
+    ("RUN", "not supported yet"),
+    ("KILL", "cancel from the client that runs the statement"),
+    ("ATTACH", "there is one catalog, adlake"),
+    ("LOAD", "use COPY INTO table FROM 'files'"),
+];
+/// First words of what is supported.
+const FIRST_WORDS: [&str; 15] = [
+    "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "COPY", "SHOW", "DESCRIBE",
+    "SET", "RESET", "FROM",
+];
+
+/// Parses exactly one statement (a trailing `;` is allowed).
+pub fn parse_statement(sql: &str) -> Result<Statement, CatalogError> {
+    let mut cursor = Cursor::new(sql)?;
+    let cursor = &mut cursor;
+    if change::begins_query(cursor.peek()) {
+        return ask::select(cursor);
+    }
+    let first = cursor.peek().to_string().to_uppercase();
+    match first.as_str() {
+        "CREATE" => Ok(Statement::Create(Box::new(create::create(cursor)?))),
+        "DROP" => change::drop_object(cursor),
+        "ALTER" => change::alter(cursor),
+        "REFRESH" => change::refresh(cursor),
+        "COPY" => change::copy(cursor),
+        "INSERT" => change::insert(cursor),
+        "EXPLAIN" => ask::explain(cursor),
+        "SHOW" => ask::show(cursor),
+        "DESCRIBE" | "DESC" => ask::describe(cursor),
+        "SET" => ask::set(cursor),
+        "RESET" => ask::reset(cursor),
+        _ => Err(refused(cursor, &first)),
+    }
+}
+
+fn refused(cursor: &Cursor, first: &str) -> CatalogError {
+    let position = cursor.position();
+    if let Some((_, instead)) = REFUSED.iter().find(|(word, _)| *word == first) {
+        return position.unimplemented(format!("{first} is not supported: {instead}"));
+    }
+    match suggestion(first, FIRST_WORDS) {
+        near if near.is_empty() => cursor.expected("a statement"),
+        near => position.syntax(format!("unknown statement '{first}'{near}")),
+    }
+}
