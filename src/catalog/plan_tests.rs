@@ -113,7 +113,11 @@ fn what_a_statement_made_is_kept() {
 
 #[test]
 fn names_must_be_defined() {
-    check(&[TABLE], &[TABLE, "CREATE VIEW v AS SELECT * FROM tt"], "view 'v' reads 'tt', which nothing defines");
+    check(
+        &[TABLE],
+        &[TABLE, "CREATE VIEW v AS SELECT * FROM orders"],
+        "view 'v' reads 'orders', which nothing defines",
+    );
     check(
         &[],
         &["CREATE TABLE things (a INT)", "CREATE VIEW v AS SELECT * FROM thing"],
