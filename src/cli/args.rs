@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ingest::FileFormat;
 
-use super::generate::GenerateArgs;
+use super::bench::BenchCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -59,13 +59,16 @@ pub enum Command {
     Plan(PlanArgs),
     /// Make the lake's definitions what the SQL folder says, all or nothing
     Apply,
+    /// Put load on a running server and measure it
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Show configuration: every key, its value and where it came from
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Try everything: generate a day of ad traffic, load it, serve it, show five things to try
-    Demo(DemoArgs),
-    /// Generate deterministic ad traffic as files, or as NDJSON at a given rate
-    Generate(GenerateArgs),
+    // Try everything: generate a day of ad traffic, load it, serve it, show five things to try
+    //Demo(DemoArgs),
+    // Generate deterministic ad traffic as files, or as NDJSON at a given rate
+    //Generate(GenerateArgs),
 }
 
 #[derive(Args, Debug, Default)]
@@ -266,8 +269,10 @@ mod tests {
 
     #[test]
     fn options_of_load_are_read() {
-        let cli = parse("adlake load --lake l clicks a.csv b.csv --map ip=ip,click_time=event_time --delimiter \\t --no-header")
-            .unwrap();
+        let cli = parse(
+            "adlake load --lake l clicks a.csv b.csv --map ip=ip,click_time=event_time --delimiter \\t --no-header",
+        )
+        .unwrap();
         let Command::Load(load) = cli.command else { panic!("not load") };
         assert_eq!(cli.global.lake.as_deref(), Some("l"));
         assert_eq!(load.files, ["a.csv", "b.csv"]);

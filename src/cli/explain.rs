@@ -6,7 +6,7 @@ use super::args::{ConfigCommand, Global, ServeArgs};
 use super::failure::{Exit, Failure};
 use super::{out, settings};
 
-const DEFAULTS: &str = include_str!("../config.default.toml");
+use crate::config::DEFAULTS;
 
 /// Prints what was asked.
 ///
@@ -73,7 +73,11 @@ mod tests {
 
     fn settings() -> Vec<(String, String, String)> {
         let row = |key: &str, value: &str, origin: &str| (key.to_owned(), value.to_owned(), origin.to_owned());
-        vec![row("http.port", "8080", "default"), row("http.max_body_size", "64 MiB", "default"), row("lake.sql", "x", "--set")]
+        vec![
+            row("http.port", "8080", "default"),
+            row("http.max_body_size", "64 MiB", "default"),
+            row("lake.sql", "x", "--set"),
+        ]
     }
 
     #[test]

@@ -1,0 +1,70 @@
+//! `adlake sql`: a prompt for people, `-c`/`-f` for scripts, on an open lake or a server.
+//!
+//! Scripts stop at the first error with exit code 1. Progress and messages never mix with results: a script's standard
+//! output carries rows only.
+
+mod backend;
+mod command;
+mod embedded;
+pub mod format;
+mod objects;
+mod session;
+mod split;
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use super::args::{Global, ServeArgs, SqlArgs};
+use super::failure::{Exit, Failure};
+use super::settings::{self, LogUse};
+
+pub use backend::{Backend, Reply};
+pub use embedded::Embedded;
+use session::{Audience, Session};
+
+/// Runs `adlake sql`.
+///
+/// # Errors
+/// A lake or server that cannot be opened; in scripts the first statement that fails.
+pub async fn run(global: &Global, args: &SqlArgs) -> Result<Exit, Failure> {
+    let backend = open(global, args.url.as_deref()).await?;
+    let result = run_on(backend.clone(), args).await;
+    backend.close().await;
+    result.map(|()| Exit::Done)
+}
+
+/// The backend that `--url` or `--lake` names.
+///
+/// # Errors
+/// A lake or server that cannot be opened.
+pub async fn open(global: &Global, url: Option<&str>) -> Result<Arc<dyn Backend>, Failure> {
+    let loaded = settings::load(global, &ServeArgs::default(), LogUse::Quiet)?;
+    match url {
+        Some(url) => Err(Failure::new(format!("not yet: {url}"))),
+        None => Ok(Arc::new(Embedded::new(settings::open_app(loaded).await?))),
+    }
+}
+
+async fn run_on(backend: Arc<dyn Backend>, args: &SqlArgs) -> Result<(), Failure> {
+    let is_script = !args.commands.is_empty() || !args.files.is_empty() || !std::io::stdin().is_terminal();
+    let audience = if is_script { Audience::Script } else { Audience::Person };
+    let mut session = Session::new(backend, audience, args.format)?;
+    session.timing = args.timing;
+    session.set_output(args.output.as_deref())?;
+    run_scripts(&mut session, args).await
+}
+
+async fn run_scripts(session: &mut Session, args: &SqlArgs) -> Result<(), Failure> {
+    for sql in &args.commands {
+        session.run_script(sql).await?;
+    }
+    for file in &args.files {
+        let text = session::read_script(file)?;
+        session.run_script(&text).await?;
+    }
+    if args.commands.is_empty() && args.files.is_empty() {
+        let text = session::read_script("-".as_ref())?;
+        session.run_script(&text).await?;
+    }
+    Ok(())
+}
