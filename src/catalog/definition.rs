@@ -1,5 +1,7 @@
 //! The typed content of each kind of object: what a CREATE statement says, after its checks.
 
+use std::str::FromStr;
+
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::statement::{FILTERS_FUNCTION, replace_filters};
@@ -88,8 +90,32 @@ pub struct EndpointDefinition {
     pub filters: Vec<String>,
     /// The query; parameters appear as `$name`.
     pub query: String,
+    /// The form of the reply.
+    pub result: EndpointResult,
     /// The leading comment of the CREATE statement: the OpenAPI description.
     pub description: String,
+}
+
+/// `WITH (result = 'rows' | 'object')`: what an endpoint's reply looks like, whatever the number of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EndpointResult {
+    /// `{"rows":[{…},…]}`.
+    #[default]
+    Rows,
+    /// The query's one row as an object; no row is "not found", a second one an error of the definition.
+    Object,
+}
+
+impl FromStr for EndpointResult {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "rows" => Ok(Self::Rows),
+            "object" => Ok(Self::Object),
+            _ => Err(format!("'{text}' is neither 'rows' nor 'object'")),
+        }
+    }
 }
 
 impl EndpointDefinition {

@@ -1,4 +1,4 @@
-//! `CREATE ENDPOINT name (parameters) WITH (path='/v1/…/{parameter}', filters='…') AS query`.
+//! `CREATE ENDPOINT name (parameters) WITH (path='/v1/…/{parameter}', filters='…', result='rows'|'object') AS query`.
 //!
 //! ```text
 //! CREATE ENDPOINT clicks_of (ad_id VARCHAR, "from" TIMESTAMP WITH TIME ZONE DEFAULT now() - INTERVAL '1 hour')
@@ -14,9 +14,9 @@ use super::options::{OptionValue, Options};
 use super::query::{self, FILTERS_FUNCTION, StoredQuery};
 use super::{names, partitioning, types};
 use crate::base::suggestion;
-use crate::catalog::{CatalogError, Definition, EndpointDefinition, EndpointParameter};
+use crate::catalog::{CatalogError, Definition, EndpointDefinition, EndpointParameter, EndpointResult};
 
-const OPTIONS: [&str; 2] = ["path", "filters"];
+const OPTIONS: [&str; 3] = ["path", "filters", "result"];
 /// Endpoints live below it.
 const PATH_PREFIX: &str = "/v1/";
 /// Paths below [`PATH_PREFIX`] that the server answers itself.
@@ -39,6 +39,10 @@ pub fn body(cursor: &mut Cursor) -> Result<Body, CatalogError> {
     let path = options.take("path").ok_or_else(|| position.bad("an endpoint needs WITH (path='/v1/…')"))?;
     check_path(&path, &declared)?;
     let filters_option = options.take("filters");
+    let result = match options.take("result") {
+        Some(option) => option.parse()?,
+        None => EndpointResult::default(),
+    };
     options.finish("CREATE ENDPOINT", &OPTIONS)?;
     let filters = match &filters_option {
         Some(option) => filter_columns(option, &declared)?,
@@ -49,7 +53,8 @@ pub fn body(cursor: &mut Cursor) -> Result<Body, CatalogError> {
     check_parameters(&declared, &query)?;
     check_filters(filters_option.as_ref(), &query)?;
     let parameters = declared.into_iter().map(|declared| declared.parameter).collect();
-    let definition = EndpointDefinition { path: path.text, parameters, filters, query: query.text, description };
+    let definition =
+        EndpointDefinition { path: path.text, parameters, filters, query: query.text, result, description };
     Ok(Body { definition: Definition::Endpoint(definition), reads: query.reads })
 }
 
