@@ -3,6 +3,7 @@
 //! Layer 6. Imports `query`, `ingest`, `catalog`, `auth`, `base`; one protocol never imports another.
 
 pub mod config;
+pub mod encode;
 pub mod error;
 pub mod flight_sql;
 pub mod http;

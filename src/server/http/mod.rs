@@ -1,11 +1,57 @@
 //! HTTP: `/v1/sql`, `/v1/tables/{table}/rows`, endpoints, health, metrics, OpenAPI.
+//!
+//! ```text
+//! connection (limits, drain) ─► observe (id, metrics, log, problems) ─► catch panics ─► route
+//!                                                  static: sql · rows · health · openapi ┤
+//!                                                  everything else: endpoint ────────────┘
+//! ```
+//!
+//! Errors are RFC 9457 problem JSON everywhere (`problem`). Rows stream in the form `Accept` names (`reply`,
+//! `row_encoder`). Bodies may be gzip or zstd and are bounded before and after decompression (`body`).
+//!
+//! Not here: what SQL means (`query`), how rows are checked and committed (`ingest`), which endpoints exist (`catalog`).
+
+mod accept;
+mod body;
+mod connection;
+mod endpoint;
+mod health;
+mod observe;
+mod openapi;
+mod params;
+mod problem;
+mod query_string;
+mod reply;
+mod row_encoder;
+mod rows;
+mod sql;
+mod sql_type;
+mod value;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+
 use super::{HttpConfig, ServerConfig};
-use crate::base::{Clock, Tasks};
+use crate::base::{Clock, Kind, Tasks};
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use crate::query::Engine;
-use std::sync::Arc;
-use tokio::net::TcpListener;
+use endpoint::Endpoints;
+use problem::Problem;
+
+/// Replies shorter than this are not worth compressing.
+const COMPRESSED_BYTES_MIN: u16 = 1024;
+
+/// What the server works with.
 #[derive(Clone)]
 pub struct HttpParts {
     pub engine: Engine,
@@ -15,10 +61,57 @@ pub struct HttpParts {
     pub config: HttpConfig,
     pub clock: Clock,
     pub tasks: Tasks,
-    /** `/readyz` asks this */
+    /// `/readyz` asks this.
     pub ready: Arc<dyn Fn() -> futures::future::BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
+
+/// The parts and what is kept between requests.
+struct Shared {
+    parts: HttpParts,
+    endpoints: Endpoints,
+}
+
 /// Serves until `tasks` stops: refuses new requests, answers accepted ones, returns.
-pub async fn serve(_parts: HttpParts, _listener: TcpListener) -> std::io::Result<()> {
-    todo!()
+///
+/// # Errors
+/// None at present: a failed accept is logged and the next one tried.
+pub async fn serve(parts: HttpParts, listener: TcpListener) -> std::io::Result<()> {
+    let limits =
+        connection::Limits { connections_max: parts.config.max_connections, drain: parts.server.drain.duration() };
+    let tasks = parts.tasks.clone();
+    let router = router(Arc::new(Shared { parts, endpoints: Endpoints::default() }));
+    connection::run(router, listener, limits, &tasks).await
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(health::index).fallback(read_only))
+        .route("/healthz", get(health::healthz).fallback(read_only))
+        .route("/readyz", get(health::readyz).fallback(read_only))
+        .route("/metrics", get(health::metrics_text).fallback(read_only))
+        .route("/openapi.json", get(openapi::document).fallback(read_only))
+        .route("/v1/sql", post(sql::post).fallback(post_only))
+        .route("/v1/tables/{table}/rows", post(rows::post).fallback(post_only))
+        .fallback(endpoint::serve)
+        .with_state(shared)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(observe::observe))
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)))
+}
+
+async fn read_only(request: Request) -> Problem {
+    Problem::method_not_allowed(request.method().as_str(), "GET, HEAD")
+}
+
+async fn post_only(request: Request) -> Problem {
+    Problem::method_not_allowed(request.method().as_str(), "POST")
+}
+
+/// A bug of ours ends one request, not the server.
+fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(panic = text, "a request handler panicked; this is a bug, please report it with the log above");
+    let detail = "this request met a bug of the server; the log has the details under this request's id";
+    axum::response::IntoResponse::into_response(Problem::new(Kind::Internal, detail))
 }

@@ -1,0 +1,82 @@
+//! Runs an endpoint's query and shapes the reply.
+//!
+//! `result='object'`: the query gives one row and the reply is that row as a JSON object; no row is 404.
+//! `result='rows'`: `{"rows":[{…},…]}`, or NDJSON, CSV or Arrow by `Accept`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+
+use super::{Endpoint, arguments};
+use crate::base::{Classify, Kind};
+use crate::catalog::EndpointResult;
+use crate::query::{self, Origin, Outcome, Params, Session};
+use crate::server::http::observe::{RequestId, RouteLabel};
+use crate::server::http::problem::Problem;
+use crate::server::http::reply::{self, Head};
+use crate::server::http::row_encoder::{JsonShape, json_object};
+use crate::server::http::sql::ANONYMOUS;
+use crate::server::http::{Shared, accept, query_string};
+
+/// Answers every path no static route has.
+pub async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
+    let table = shared.endpoints.table(&shared.parts.catalog);
+    // Only the head: a body is nobody's business here.
+    let request = request.into_parts().0;
+    let path = request.uri.path();
+    let Some((endpoint, captured)) = table.find(path) else {
+        return Problem::not_found(format!("nothing is served at {path}; GET / lists what is")).into_response();
+    };
+    let label = RouteLabel(endpoint.path.text().clone());
+    let mut response = answer(&shared, endpoint, &captured, &request).await.into_response();
+    response.extensions_mut().insert(label);
+    response
+}
+
+async fn answer(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    captured: &[(&str, String)],
+    request: &Parts,
+) -> Result<Response, Problem> {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(Problem::method_not_allowed(request.method.as_str(), "GET, HEAD"));
+    }
+    let format = accept::negotiate(&request.headers)?;
+    let pairs = query_string::parse(request.uri.query())?;
+    let engine = &shared.parts.engine;
+    let facts = endpoint.facts(engine).await?;
+    let arguments = arguments::read(endpoint, facts, captured, &pairs)?;
+
+    let request_id = request.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId("".into()));
+    let session = Session::new(&*request_id.0, ANONYMOUS, Origin::Endpoint);
+    let statement = query::Request {
+        declared: facts.declared(endpoint, &arguments.values),
+        params: Params::Named(arguments.values),
+        ..query::Request::new(arguments.sql, &session)
+    };
+    let answer = engine.execute(statement).await.map_err(|error| match error.kind() {
+        // The path is right; a table under it has gone.
+        Kind::NotFound => endpoint.broken(&error.public_message()),
+        _ => Problem::from(error),
+    })?;
+    let head = Head { query_id: answer.query_id, data_as_of: answer.data_as_of, request_id };
+    let Outcome::Rows(stream) = answer.outcome else {
+        return Err(endpoint.broken("its statement gives no rows"));
+    };
+    match endpoint.result {
+        EndpointResult::Rows => reply::rows(head, stream, format, JsonShape::Objects).await,
+        EndpointResult::Object => match reply::single(stream).await?.as_slice() {
+            [] => Err(Problem::not_found(format!("endpoint '{}' has no answer for these parameters", endpoint.name))),
+            [row] => {
+                let bytes = json_object(row).map_err(|error| reply::unencodable(&error))?;
+                Ok(reply::document(&head, bytes))
+            }
+            [_, ..] => Err(endpoint.broken("result='object' but the query gave more than one row")),
+        },
+    }
+}
