@@ -11,6 +11,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::cache::default_cache::DefaultCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::TryStreamExt;
 use futures::stream::StreamExt;
@@ -35,6 +37,7 @@ struct Shared {
     config: StorageConfig,
     clock: Clock,
     store: LakeStore,
+    metadata_cache: Arc<FileMetadataCache>,
     tables: Mutex<HashMap<String, Arc<OnceCell<Arc<Table>>>>>,
 }
 
@@ -48,8 +51,14 @@ impl Lake {
     /// Opens the lake, making the folder when it is absent. The store has answered once when this returns.
     pub async fn open(location: &LakeLocation, config: &StorageConfig, clock: Clock) -> Result<Lake, StorageError> {
         let store = LakeStore::open(location, &config.s3)?;
-        let shared =
-            Shared { location: location.clone(), config: config.clone(), clock, store, tables: Mutex::default() };
+        let shared = Shared {
+            location: location.clone(),
+            config: config.clone(),
+            clock,
+            store,
+            metadata_cache: Arc::new(DefaultCache::new(config.metadata_cache.as_usize())),
+            tables: Mutex::default(),
+        };
         let lake = Lake { shared: Arc::new(shared) };
         lake.probe().await?;
         Ok(lake)
@@ -172,6 +181,7 @@ impl Lake {
             log_store: self.shared.store.log_store(folder.as_ref())?,
             store: self.shared.store.lake().clone(),
             folder,
+            metadata_cache: self.shared.metadata_cache.clone(),
             config: self.shared.config.clone(),
             clock: self.shared.clock.clone(),
         })

@@ -6,8 +6,11 @@ pub mod config;
 pub mod documents;
 pub mod error;
 pub mod external;
+mod index;
 pub mod lake;
 pub mod location;
+mod scan;
+pub mod snapshot;
 pub mod spec;
 mod store;
 pub mod table;
@@ -18,8 +21,9 @@ pub use error::StorageError;
 pub use external::{ExternalFile, LocalFile};
 pub use lake::Lake;
 pub use location::LakeLocation;
+pub use snapshot::TableSnapshot;
 pub use spec::{Partitioning, TableSpec, Transform, storable_type};
 pub use table::{
-    CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, Table, TableSnapshot, TableVersion,
-    Transaction, WriteOptions,
+    CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, Table, TableVersion, Transaction,
+    WriteOptions,
 };

@@ -1,8 +1,7 @@
 //! One Delta table: versions, files, writing and committing.
-use super::{StorageError, TableSpec};
+use super::{StorageError, TableSnapshot, TableSpec};
 use crate::base::Timestamp;
-use arrow::datatypes::{FieldRef, SchemaRef};
-use datafusion::catalog::TableProvider;
+use arrow::datatypes::FieldRef;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,8 +25,23 @@ pub(crate) struct TableParts {
     pub store: Arc<dyn object_store::ObjectStore>,
     /// `tables/<path>` within `store`.
     pub folder: object_store::path::Path,
+    /// Parsed Parquet footers and page indexes, shared by the lake's tables.
+    pub metadata_cache: Arc<datafusion::execution::cache::cache_manager::FileMetadataCache>,
     pub config: super::StorageConfig,
     pub clock: crate::base::Clock,
+}
+
+impl TableParts {
+    /// What readers of the table need.
+    pub(crate) fn root(&self) -> super::index::TableRoot {
+        super::index::TableRoot {
+            name: self.path.as_str().into(),
+            store: self.store.clone(),
+            store_url: super::store::LakeStore::plan_url(),
+            prefix: self.folder.clone(),
+            metadata_cache: self.metadata_cache.clone(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -75,45 +89,6 @@ impl Table {
     }
     /// Newest commits first.
     pub async fn history(&self, _limit: usize) -> Result<Vec<CommitRecord>, StorageError> {
-        todo!()
-    }
-}
-
-/// The files of one version, immutable.
-#[derive(Debug)]
-pub struct TableSnapshot {}
-impl TableSnapshot {
-    pub fn version(&self) -> TableVersion {
-        todo!()
-    }
-    pub fn committed_at(&self) -> Timestamp {
-        todo!()
-    }
-    pub fn spec(&self) -> &TableSpec {
-        todo!()
-    }
-    pub fn columns(&self) -> SchemaRef {
-        todo!()
-    }
-    pub fn file_count(&self) -> usize {
-        todo!()
-    }
-    pub fn row_count(&self) -> u64 {
-        todo!()
-    }
-    pub fn bytes(&self) -> u64 {
-        todo!()
-    }
-    /// The version last committed under a transaction id.
-    pub fn transaction_version(&self, _app_id: &str) -> Option<i64> {
-        todo!()
-    }
-    /// A provider that reads exactly this version.
-    pub fn provider(self: &Arc<Self>) -> Arc<dyn TableProvider> {
-        todo!()
-    }
-    /// The files of `self` that are not in `older` (for advancing an index), as a provider; `None` when nothing is new.
-    pub fn provider_of_files_added_since(self: &Arc<Self>, _older: &TableSnapshot) -> Option<Arc<dyn TableProvider>> {
         todo!()
     }
 }

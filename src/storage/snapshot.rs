@@ -1,0 +1,75 @@
+//! [`TableSnapshot`]: one version of a table, as everything above storage sees it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+
+use super::index::FileIndex;
+use super::scan::LakeTable;
+use super::{TableSpec, TableVersion};
+use crate::base::Timestamp;
+
+/// The files of one version, immutable.
+#[derive(Debug)]
+pub struct TableSnapshot {
+    index: Arc<FileIndex>,
+}
+
+impl TableSnapshot {
+    pub(crate) fn new(index: Arc<FileIndex>) -> Self {
+        Self { index }
+    }
+
+    /// What is known of each file.
+    pub(crate) fn index(&self) -> &Arc<FileIndex> {
+        &self.index
+    }
+
+    pub fn version(&self) -> TableVersion {
+        self.index.version()
+    }
+
+    /// When the version was committed, by the clock of who committed it.
+    pub fn committed_at(&self) -> Timestamp {
+        self.index.committed_at()
+    }
+
+    pub fn spec(&self) -> &TableSpec {
+        &self.index.layout().spec
+    }
+
+    /// Columns as users declared them. A provider gives text and bytes in their view layouts.
+    pub fn columns(&self) -> SchemaRef {
+        self.spec().columns.clone()
+    }
+
+    pub fn file_count(&self) -> usize {
+        self.index.file_count()
+    }
+
+    pub fn row_count(&self) -> u64 {
+        self.index.row_count()
+    }
+
+    /// Bytes of the Parquet files.
+    pub fn bytes(&self) -> u64 {
+        self.index.bytes()
+    }
+
+    /// The version last committed under a transaction id.
+    pub fn transaction_version(&self, app_id: &str) -> Option<i64> {
+        self.index.transaction_version(app_id)
+    }
+
+    /// A provider that reads exactly this version.
+    pub fn provider(self: &Arc<Self>) -> Arc<dyn TableProvider> {
+        Arc::new(LakeTable::new(&self.index))
+    }
+
+    /// The files of `self` that are not in `older` (for advancing an index), as a provider; `None` when nothing is new.
+    pub fn provider_of_files_added_since(self: &Arc<Self>, older: &TableSnapshot) -> Option<Arc<dyn TableProvider>> {
+        let files = self.index.files_added_since(&older.index);
+        (!files.is_empty()).then(|| Arc::new(LakeTable::of_files(&self.index, files)) as Arc<dyn TableProvider>)
+    }
+}
