@@ -8,14 +8,13 @@
 //! Invariant: the installed snapshot only moves to newer versions.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::snapshot::{CatalogSnapshot, CatalogVersion};
 use super::{CatalogError, Object, ObjectKind, stored};
-use crate::base::{Clock, Tasks};
+use crate::base::Clock;
 use crate::storage::{DocumentVersion, Documents, Lake, StorageError};
 
 /// The document below the lake.
@@ -24,6 +23,7 @@ const DOCUMENT: &str = "catalog";
 const ATTEMPTS_MAX: usize = 20;
 
 /// One change to the set of objects.
+#[expect(clippy::large_enum_variant, reason = "a handful at a time, built once per edit")]
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// Adds the object, or replaces the one of its name.
@@ -64,26 +64,13 @@ impl Catalog {
         &self.clock
     }
 
-    /// Looks for newer versions put by other processes; cheap when there is none.
+    /// Looks for newer versions put by other processes; cheap when there is none (`jobs.rs` does it all the time).
     pub async fn refresh(&self) -> Result<Arc<CatalogSnapshot>, CatalogError> {
         let known = DocumentVersion(self.snapshot().version.0);
         if self.documents.newer_than(known).await?.is_some() {
             self.read_latest().await?;
         }
         Ok(self.snapshot())
-    }
-
-    /// Starts looking for versions of other processes every `interval`, until `tasks` stop.
-    pub fn follow(self: &Arc<Self>, tasks: &Tasks, interval: Duration) {
-        let catalog = self.clone();
-        let stop = tasks.stop_signal();
-        tasks.spawn("catalog-follow", async move {
-            while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
-                if let Err(error) = catalog.refresh().await {
-                    tracing::warn!(error = %crate::base::error::chain(&error), "catalog not refreshed; trying again");
-                }
-            }
-        });
     }
 
     /// Applies all edits as one version, or none. `decide` sees the newest snapshot and is called again after a lost race;
@@ -151,3 +138,7 @@ fn edited(base: &CatalogSnapshot, edits: Vec<Edit>) -> Result<CatalogSnapshot, C
     next.check()?;
     Ok(next)
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

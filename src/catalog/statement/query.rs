@@ -55,13 +55,12 @@ impl StoredQuery {
     }
 }
 
-/// Reads a query up to the end of the statement.
+/// Reads the query of a definition.
 pub fn stored(cursor: &mut Cursor) -> Result<StoredQuery, CatalogError> {
     let from = cursor.offset();
     let start = cursor.position();
     let query = read(cursor)?;
     let text = cursor.slice(from, cursor.offset_behind()).trim().to_owned();
-    cursor.expect_end()?;
     let mut places = Places { start, parameters: Vec::new(), filters: Vec::new() };
     places.collect(&text)?;
     Ok(StoredQuery { reads: reads(&query), text, parameters: places.parameters, filters: places.filters })
