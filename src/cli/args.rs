@@ -121,7 +121,7 @@ impl OutputFormat {
 
 #[derive(Args, Debug, Default)]
 pub struct SqlArgs {
-    /// A running server, instead of opening the lake here: grpc://host:50051 (grpc+tls:// with TLS)
+    /// A running server, instead of opening the lake here: grpc://host:50051
     #[arg(long, value_name = "URL", conflicts_with = "lake")]
     pub url: Option<String>,
     /// SQL to run; may be repeated. Stops at the first error

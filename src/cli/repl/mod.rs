@@ -5,11 +5,17 @@
 
 mod backend;
 mod command;
+mod complete;
+mod editor;
 mod embedded;
-pub mod format;
+mod format;
+mod highlight;
+mod interactive;
 mod objects;
+mod remote;
 mod session;
 mod split;
+mod words;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -20,6 +26,7 @@ use super::settings::{self, LogUse};
 
 pub use backend::{Backend, Reply};
 pub use embedded::Embedded;
+use remote::Remote;
 use session::{Audience, Session};
 
 /// Runs `adlake sql`.
@@ -40,7 +47,7 @@ pub async fn run(global: &Global, args: &SqlArgs) -> Result<Exit, Failure> {
 pub async fn open(global: &Global, url: Option<&str>) -> Result<Arc<dyn Backend>, Failure> {
     let loaded = settings::load(global, &ServeArgs::default(), LogUse::Quiet)?;
     match url {
-        Some(url) => Err(Failure::new(format!("not yet: {url}"))),
+        Some(url) => Ok(Arc::new(Remote::connect(url).await?)),
         None => Ok(Arc::new(Embedded::new(settings::open_app(loaded).await?))),
     }
 }
@@ -51,7 +58,10 @@ async fn run_on(backend: Arc<dyn Backend>, args: &SqlArgs) -> Result<(), Failure
     let mut session = Session::new(backend, audience, args.format)?;
     session.timing = args.timing;
     session.set_output(args.output.as_deref())?;
-    run_scripts(&mut session, args).await
+    match audience {
+        Audience::Person => interactive::run(&mut session).await,
+        Audience::Script => run_scripts(&mut session, args).await,
+    }
 }
 
 async fn run_scripts(session: &mut Session, args: &SqlArgs) -> Result<(), Failure> {

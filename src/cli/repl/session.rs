@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -134,6 +134,11 @@ impl Session {
                 Box::pin(self.run_command(command)).await
             }
         }
+    }
+
+    /// Ctrl-C pressed while nothing ran means nothing for the next statement.
+    pub fn forget_interrupts(&mut self) {
+        while self.interrupts.recv().now_or_never().flatten().is_some() {}
     }
 
     async fn run_command(&mut self, command: Command) -> Result<Next, Failure> {
