@@ -1,11 +1,76 @@
-//! Flight SQL.
+//! Flight SQL: the protocol of ADBC, JDBC and ODBC clients, implemented on `FlightSqlService` directly.
+//!
+//! ```text
+//! connection ─► edge (GetSchema …) ─► service ─┬─► statements ─► query::Engine ─► encode ─► client
+//!   session ◄──────────┘                       ├─► prepared (+ parameters, batch_insert)
+//!                                              ├─► bulk ─────────► ingest::Ingestor
+//!                                              ├─► metadata/
+//!                                              └─► actions (cancel, session options)
+//! ```
+//!
+//! What clients can rely on
+//! - **Queries** are planned by `GetFlightInfo` and run by `DoGet`; the schema of both is the same (the ticket carries it).
+//!   `GetSchema` plans and runs nothing.
+//! - **Statements that change something** take effect in the call that names them, exactly once per call: in `GetFlightInfo`
+//!   (ADBC `execute`) or in `DoPut` (ADBC `execute_update`, JDBC). `DoGet` of such a ticket only hands out the stored result,
+//!   as often as asked. So an `execute` that is never fetched still took effect, and a fetch repeated changes nothing.
+//! - **A dropped call cancels** its statement and frees its memory; `CancelFlightInfo` does the same from elsewhere.
+//! - **Results stream**: a few messages per stream are in memory, never a result.
+//! - A method that is not implemented answers `UNIMPLEMENTED` with a sentence (`edge`, `service`).
+//!
+//! | Flight SQL | answered by |
+//! |---|---|
+//! | CommandStatementQuery, CommandStatementUpdate, GetSchema | `statements` |
+//! | CreatePreparedStatement, ClosePreparedStatement, CommandPreparedStatementQuery/-Update | `prepared` |
+//! | CommandStatementIngest (append, create, create_append) | `bulk` |
+//! | CommandGetCatalogs, -DbSchemas, -Tables, -TableTypes, -SqlInfo, -XdbcTypeInfo, keys (empty sets) | `metadata` |
+//! | Handshake, SetSessionOptions, GetSessionOptions, CloseSession | `session`, `actions` |
+//! | CancelFlightInfo, CancelQuery | `actions` |
+//! | transactions, savepoints, Substrait, ListFlights, PollFlightInfo, DoExchange | `UNIMPLEMENTED` |
+//!
+//! Nobody is authenticated yet: `Handshake` accepts every name and returns a session token, which is why the server refuses
+//! to listen beyond loopback without `server.insecure`.
+
+mod actions;
+mod batch_insert;
+mod bulk;
+mod connection;
+mod edge;
+mod encode;
+mod error;
+mod metadata;
+mod parameters;
+mod prepared;
+mod running;
+mod service;
+mod session;
+mod session_options;
+mod statements;
+mod ticket;
+
 use super::{FlightConfig, ServerConfig};
 use crate::base::{Clock, Tasks};
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use crate::query::Engine;
+use arrow_flight::flight_service_server::FlightServiceServer;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// The one catalog all objects live in.
+const CATALOG: &str = "adlake";
+/// The schema of tables and views users define.
+const PUBLIC: &str = "public";
+
+/// Flow-control windows for what clients send (bulk ingest); what we send is bounded by the client's windows.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// A client that vanished without closing is noticed after these, and its queries end.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What Flight SQL needs from the rest of the process.
 #[derive(Clone)]
 pub struct FlightParts {
     pub engine: Engine,
@@ -16,7 +81,26 @@ pub struct FlightParts {
     pub clock: Clock,
     pub tasks: Tasks,
 }
+
 /// Serves until `tasks` stops: refuses new calls, finishes accepted ones, returns.
-pub async fn serve(_parts: FlightParts, _listener: TcpListener) -> std::io::Result<()> {
-    todo!()
+///
+/// # Errors
+/// When the gRPC transport cannot run on `listener`.
+pub async fn serve(parts: FlightParts, listener: TcpListener) -> std::io::Result<()> {
+    let stop = parts.tasks.stop_signal();
+    let max_message = parts.config.max_message_size.as_usize();
+    let service = service::Service::new(parts)?;
+    let incoming = connection::accept(listener, service.sessions().clone());
+    let server = FlightServiceServer::new(edge::Edge::new(service))
+        .max_decoding_message_size(max_message)
+        .max_encoding_message_size(max_message);
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(server)
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await
+        .map_err(std::io::Error::other)
 }

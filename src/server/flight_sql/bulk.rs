@@ -1,0 +1,153 @@
+//! `CommandStatementIngest` (ADBC `adbc_ingest`): Arrow rows into a table, all in one commit.
+//!
+//! `append`, `create` and `create_append` are done here; `replace` and temporary tables answer `UNIMPLEMENTED`.
+
+use super::batch_insert::{place, table_columns};
+use super::error::{invalid, status, unimplemented};
+use super::metadata::sql_type;
+use super::service::Service;
+use super::{CATALOG, PUBLIC};
+use crate::base::Kind;
+use crate::query::{Params, Session};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
+use futures::{Stream, StreamExt};
+use std::sync::Arc;
+use tonic::Status;
+
+/// What to do about the table, decided before any row is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Append,
+    Create,
+}
+
+/// Decides by the client's options and whether the table exists; pure.
+fn decide(command: &CommandStatementIngest, exists: bool) -> Result<Action, Status> {
+    let table = &command.table;
+    if command.temporary {
+        return Err(unimplemented("temporary tables are not supported; ingest into a table of your own"));
+    }
+    if command.transaction_id.is_some() {
+        return Err(unimplemented("transactions are not supported; one ingest is one commit by itself"));
+    }
+    if command.catalog.as_deref().is_some_and(|catalog| !catalog.is_empty() && catalog != CATALOG) {
+        return Err(status(Kind::NotFound, format!("there is one catalog, '{CATALOG}'")));
+    }
+    if command.schema.as_deref().is_some_and(|schema| !schema.is_empty() && schema != PUBLIC) {
+        return Err(status(Kind::NotFound, format!("tables are made in schema '{PUBLIC}' only")));
+    }
+    let options = command.table_definition_options.unwrap_or_default();
+    match (exists, options.if_exists(), options.if_not_exist()) {
+        (true, TableExistsOption::Append, _) => Ok(Action::Append),
+        (true, TableExistsOption::Fail | TableExistsOption::Unspecified, _) => {
+            Err(status(Kind::AlreadyExists, format!("table '{table}' exists already; ingest with mode append")))
+        }
+        (true, TableExistsOption::Replace, _) => Err(unimplemented(
+            "replacing a table by ingest is not supported yet; drop the table, then ingest with mode create",
+        )),
+        (false, _, TableNotExistOption::Create) => Ok(Action::Create),
+        (false, _, TableNotExistOption::Fail | TableNotExistOption::Unspecified) => Err(status(
+            Kind::NotFound,
+            format!("table '{table}' not found; create it first, or ingest with mode create"),
+        )),
+    }
+}
+
+/// The CREATE TABLE statement for rows of this schema.
+fn create_table(table: &str, schema: &Schema) -> Result<String, Status> {
+    let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let kind = sql_type(&super::encode::wire_type(field.data_type())).ok_or_else(|| {
+            invalid(format!("column '{}': a table cannot be made with type {}", field.name(), field.data_type()))
+        })?;
+        let null = if field.is_nullable() { "" } else { " NOT NULL" };
+        columns.push(format!("{} {kind}{null}", quote(field.name())));
+    }
+    Ok(format!("CREATE TABLE {} ({})", quote(table), columns.join(", ")))
+}
+
+impl Service {
+    /// Ingests all rows in one commit; returns how many the table gained.
+    pub(super) async fn ingest(
+        &self,
+        command: CommandStatementIngest,
+        session: &Arc<Session>,
+        mut batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+    ) -> Result<i64, Status> {
+        let exists = self.catalog().snapshot().relations.contains_key(&command.table);
+        let action = decide(&command, exists)?;
+        let Some(first) = batches.next().await.transpose()? else { return Ok(0) };
+        if action == Action::Create {
+            let sql = create_table(&command.table, &first.schema())?;
+            self.run_to_end(&sql, Params::None, session).await?;
+        }
+        let appended = self.append_named(&command.table, first, batches).await;
+        if appended.is_err() && action == Action::Create {
+            let undo = format!("DROP TABLE IF EXISTS \"{}\"", command.table.replace('"', "\"\""));
+            if let Err(error) = self.run_to_end(&undo, Params::None, session).await {
+                tracing::warn!(table = command.table, %error, "could not drop the table of a failed ingest");
+            }
+        }
+        appended
+    }
+
+    async fn append_named(
+        &self,
+        table: &str,
+        first: RecordBatch,
+        rest: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+    ) -> Result<i64, Status> {
+        let columns = table_columns(self.catalog(), table)?;
+        let named: Vec<String> = first.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let order: Vec<usize> = (0..named.len()).collect();
+        let insert = place(table.to_owned(), columns, &named, &order)?;
+        self.append(&insert, futures::stream::iter([Ok(first)]).chain(rest)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{DataType, Field};
+    use arrow_flight::sql::TableDefinitionOptions;
+
+    fn command(exists: TableExistsOption, missing: TableNotExistOption) -> CommandStatementIngest {
+        let options = TableDefinitionOptions { if_exists: exists.into(), if_not_exist: missing.into() };
+        CommandStatementIngest { table: "t".to_owned(), table_definition_options: Some(options), ..Default::default() }
+    }
+
+    #[test]
+    fn the_modes_of_adbc() {
+        let create = command(TableExistsOption::Fail, TableNotExistOption::Create);
+        assert_eq!(decide(&create, false).unwrap(), Action::Create);
+        assert_eq!(decide(&create, true).unwrap_err().code(), tonic::Code::AlreadyExists);
+        let append = command(TableExistsOption::Append, TableNotExistOption::Fail);
+        assert_eq!(decide(&append, true).unwrap(), Action::Append);
+        assert_eq!(decide(&append, false).unwrap_err().code(), tonic::Code::NotFound);
+        let both = command(TableExistsOption::Append, TableNotExistOption::Create);
+        assert_eq!(decide(&both, true).unwrap(), Action::Append);
+        assert_eq!(decide(&both, false).unwrap(), Action::Create);
+        let replace = command(TableExistsOption::Replace, TableNotExistOption::Create);
+        assert_eq!(decide(&replace, true).unwrap_err().code(), tonic::Code::Unimplemented);
+    }
+
+    #[test]
+    fn temporary_tables_are_refused_not_ignored() {
+        let mut temporary = command(TableExistsOption::Fail, TableNotExistOption::Create);
+        temporary.temporary = true;
+        assert_eq!(decide(&temporary, false).unwrap_err().code(), tonic::Code::Unimplemented);
+    }
+
+    #[test]
+    fn names_are_quoted_in_the_statement_made() {
+        let schema =
+            Schema::new(vec![Field::new("a\"b", DataType::Int64, false), Field::new("C", DataType::Utf8, true)]);
+        assert_eq!(
+            create_table("T x", &schema).unwrap(),
+            r#"CREATE TABLE "T x" ("a""b" BIGINT NOT NULL, "C" VARCHAR)"#
+        );
+    }
+}
