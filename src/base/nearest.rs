@@ -35,10 +35,10 @@ mod tests {
 
     #[test]
     fn finds_typing_errors_only() {
-        let tables = ["clicks", "impressions", "conversions"];
+        let tables = ["clicks", "page_views", "purchases"];
         assert_eq!(nearest("click", tables), Some("clicks"));
         assert_eq!(nearest("CLIKCS", tables), Some("clicks"));
         assert_eq!(nearest("orders", tables), None);
-        assert_eq!(suggestion("impresions", tables), "; did you mean 'impressions'?");
+        assert_eq!(suggestion("purchase", tables), "; did you mean 'purchases'?");
     }
 }
