@@ -1,0 +1,106 @@
+"""A server under test: the real binary (environment ADLAKE) over a lake of the test's, on free ports."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ADLAKE = os.environ.get("ADLAKE", "adlake")
+TOOLS = Path(__file__).resolve().parent.parent / ".tools"
+START_SECONDS, STOP_SECONDS = 60, 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """`adlake serve`, started by the constructor, ready when it returns. A context manager that stops it."""
+
+    def __init__(self, lake, sql=None, settings=None, log=None):
+        """`sql`: folder of definitions to apply at start. `settings`: {"section.key": value}. `log`: file for its output."""
+        self.lake = Path(lake)
+        self.http_port, self.flight_port = free_port(), free_port()
+        self.http_url = f"http://127.0.0.1:{self.http_port}"
+        self.flight_url = f"grpc://127.0.0.1:{self.flight_port}"
+        keys = {"http.port": self.http_port, "flight.port": self.flight_port, "lake.sql": "", **(settings or {})}
+        environment = dict(os.environ)
+        for key, value in keys.items():
+            environment["ADLAKE__" + key.upper().replace(".", "__")] = str(value)
+        command = [ADLAKE, "serve", "--lake", str(lake)]
+        if sql is not None:
+            command += ["--sql", str(sql)]
+        self.log = Path(log) if log else self.lake.parent / f"{self.lake.name}.log"
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=self.lake.parent)
+        self._wait_until_ready()
+
+    def _wait_until_ready(self):
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"adlake serve ended with {self.process.returncode}:\n{self.tail()}")
+            try:
+                urllib.request.urlopen(self.http_url + "/readyz", timeout=2).read()
+                return
+            except OSError:
+                time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"adlake serve was not ready in {START_SECONDS} s:\n{self.tail()}")
+
+    def tail(self):
+        return self.log.read_text(errors="replace")[-4000:]
+
+    def sql(self, statement, params=None):
+        """Runs a statement over HTTP; returns the rows as dictionaries."""
+        body = json.dumps({"sql": statement, **({"params": params} if params else {})}).encode()
+        request = urllib.request.Request(self.http_url + "/v1/sql", body, {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=120) as response:
+                answer = json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{statement}: {error.code} {error.read().decode(errors='replace')}") from None
+        names = [column["name"] for column in answer.get("columns", [])]
+        return [dict(zip(names, row)) if isinstance(row, list) else row for row in answer.get("rows", [])]
+
+    def kill(self):
+        """kill -9, as a power cut would."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise RuntimeError(f"adlake serve did not stop in {STOP_SECONDS} s:\n{self.tail()}") from None
+
+    def rss_mib(self):
+        """Resident memory now."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if self.process.poll() is not None:
+            return
+        if kind is None:
+            code = self.stop()
+            assert code == 0, f"adlake serve ended with {code}:\n{self.tail()}"
+        else:
+            self.kill()

@@ -1,0 +1,302 @@
+"""Python ADBC, as notebooks and pipelines use it."""
+
+import datetime
+import decimal
+import threading
+import time
+
+import adbc_driver_flightsql.dbapi as flight
+import adbc_driver_manager
+import pyarrow as pa
+import pytest
+
+ROWS = 1_000_000
+
+
+def connect(server, **options):
+    return flight.connect(server.flight_url, autocommit=True, db_kwargs=options)
+
+
+@pytest.fixture
+def cursor(server):
+    with connect(server) as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@pytest.fixture(scope="module")
+def million(server):
+    server.sql("CREATE TABLE million (n BIGINT NOT NULL, s VARCHAR NOT NULL)")
+    server.sql(f"INSERT INTO million SELECT value, 'row ' || value FROM generate_series(0, {ROWS - 1})")
+
+
+def fetch(cursor, sql, parameters=None):
+    cursor.execute(sql, parameters)
+    return cursor.fetchall()
+
+
+def test_select(cursor):
+    assert fetch(cursor, "SELECT 1 AS one, 'x' AS text") == [(1, "x")]
+    assert [column[0] for column in cursor.description] == ["one", "text"]
+
+
+def test_server_info(server):
+    with connect(server) as connection:
+        info = connection.adbc_get_info()
+        assert info["vendor_name"] == "adlake"
+        assert info["vendor_version"]
+
+
+def test_objects_with_columns(server, cursor):
+    cursor.execute("CREATE TABLE adbc_objects (id BIGINT NOT NULL, price DECIMAL(12, 2), at TIMESTAMP WITH TIME ZONE)")
+    with connect(server) as connection:
+        assert {"TABLE", "VIEW", "MATERIALIZED VIEW", "SYSTEM TABLE"} <= set(connection.adbc_get_table_types())
+        (catalog,) = connection.adbc_get_objects(depth="all").read_all().to_pylist()
+        assert catalog["catalog_name"] == "adlake"
+        schemas = {schema["db_schema_name"]: schema for schema in catalog["catalog_db_schemas"]}
+        assert set(schemas) == {"public", "system", "information_schema"}
+        tables = {table["table_name"]: table for table in schemas["public"]["db_schema_tables"]}
+        assert tables["adbc_objects"]["table_type"] == "TABLE"
+        assert [column["column_name"] for column in tables["adbc_objects"]["table_columns"]] == ["id", "price", "at"]
+        assert "queries" in {table["table_name"] for table in schemas["system"]["db_schema_tables"]}
+        filtered = connection.adbc_get_objects(depth="tables", table_name_filter="adbc\\_obj%").read_all().to_pylist()
+        names = [t["table_name"] for s in filtered[0]["catalog_db_schemas"] for t in s["db_schema_tables"] or []]
+        assert names == ["adbc_objects"]
+        schema = connection.adbc_get_table_schema("adbc_objects")
+        assert schema.field("id").type == pa.int64()
+        assert schema.field("price").type == pa.decimal128(12, 2)
+        assert not schema.field("id").nullable
+    cursor.execute("DROP TABLE adbc_objects")
+
+
+def test_current_catalog_and_schema(server):
+    with connect(server) as connection:
+        assert connection.adbc_current_catalog == "adlake"
+        assert connection.adbc_current_db_schema == "public"
+        connection.adbc_current_catalog = "adlake"
+        with pytest.raises(adbc_driver_manager.Error):
+            connection.adbc_current_catalog = "nowhere"
+
+
+def test_execute_of_ddl_takes_effect_at_once_and_once(server, cursor):
+    """gizmosql#134: `execute` without a fetch did nothing, or did it twice."""
+    cursor.execute("CREATE TABLE adbc_ddl (a BIGINT, b VARCHAR)")
+    assert server.sql("SELECT count(*) AS n FROM adbc_ddl") == [{"n": 0}]
+    cursor.execute("INSERT INTO adbc_ddl VALUES (1, 'x'), (2, 'y')")
+    assert cursor.rowcount == 2
+    assert server.sql("SELECT count(*) AS n FROM adbc_ddl") == [{"n": 2}]
+    cursor.execute("INSERT INTO adbc_ddl VALUES (3, 'z')")
+    rows = cursor.fetchall()
+    assert rows[0][0] == 1, rows
+    assert server.sql("SELECT count(*) AS n FROM adbc_ddl") == [{"n": 3}]
+    for number in range(20):
+        cursor.execute(f"INSERT INTO adbc_ddl VALUES ({10 + number}, 'again')")
+    assert server.sql("SELECT count(*) AS n FROM adbc_ddl WHERE b = 'again'") == [{"n": 20}]
+    with pytest.raises(adbc_driver_manager.Error, match="adbc_ddl"):
+        cursor.execute("CREATE TABLE adbc_ddl (a BIGINT)")
+    cursor.execute("DROP TABLE adbc_ddl")
+    assert server.sql("SELECT count(*) AS n FROM system.tables WHERE name = 'adbc_ddl'") == [{"n": 0}]
+
+
+def test_a_schema_is_told_without_running(server, cursor):
+    cursor.execute("CREATE TABLE adbc_schema (a BIGINT, b VARCHAR)")
+    schema = cursor.adbc_execute_schema("SELECT a + 1 AS c, b FROM adbc_schema")
+    assert schema.names == ["c", "b"]
+    cursor.adbc_execute_schema("INSERT INTO adbc_schema VALUES (1, 'x')")
+    assert server.sql("SELECT count(*) AS n FROM adbc_schema") == [{"n": 0}]
+    cursor.execute("DROP TABLE adbc_schema")
+
+
+def test_update_counts_rows(server, cursor):
+    cursor.execute("CREATE TABLE adbc_update (a BIGINT)")
+    statement = adbc_driver_manager.AdbcStatement(cursor.connection.adbc_connection)
+    with statement:
+        statement.set_sql_query("INSERT INTO adbc_update VALUES (1), (2), (3)")
+        assert statement.execute_update() == 3
+    cursor.execute("DROP TABLE adbc_update")
+
+
+VALUES = {
+    "BOOLEAN": [True, False],
+    "SMALLINT": [7, -7],
+    "INT": [42, -42],
+    "BIGINT": [1 << 40, -(1 << 40)],
+    "FLOAT": [1.5, -1.5],
+    "DOUBLE": [2.25, -2.25],
+    "DECIMAL(18, 4)": [decimal.Decimal("123.4500"), decimal.Decimal("-0.0001")],
+    "VARCHAR": ["naïve 日本", ""],
+    "BYTEA": [b"raw\x00", b"x"],
+    "DATE": [datetime.date(2026, 11, 5), datetime.date(1969, 12, 31)],
+    "TIMESTAMP WITH TIME ZONE": [
+        datetime.datetime(2026, 11, 5, 12, 34, 56, 123456, tzinfo=datetime.timezone.utc),
+        datetime.datetime(1960, 1, 1, tzinfo=datetime.timezone.utc),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_parameters_of_every_type(cursor, kind):
+    first, second = VALUES[kind]
+    cursor.execute("DROP TABLE IF EXISTS adbc_types")
+    cursor.execute(f"CREATE TABLE adbc_types (k INT, v {kind})")
+    cursor.execute("INSERT INTO adbc_types VALUES (?, ?)", (1, first))
+    assert cursor.rowcount == 1
+    cursor.executemany("INSERT INTO adbc_types VALUES (?, ?)", [(2, second), (3, None)])
+    assert cursor.rowcount == 2
+    read = dict(fetch(cursor, "SELECT k, v FROM adbc_types"))
+    assert read[1] == first and read[2] == second and read[3] is None
+    assert fetch(cursor, "SELECT k FROM adbc_types WHERE v = ?", (first,)) == [(1,)]
+    assert fetch(cursor, "SELECT k FROM adbc_types WHERE v = $1", (second,)) == [(2,)]
+    cursor.execute("DROP TABLE adbc_types")
+
+
+def test_several_rows_of_parameters_run_a_query_for_each(cursor, million):
+    cursor.execute("SELECT n FROM million WHERE n = ?", pa.record_batch([pa.array([5, 7, 9])], names=["0"]))
+    assert cursor.fetchall() == [(5,), (7,), (9,)]
+
+
+def test_executemany_is_one_commit(server, cursor):
+    cursor.execute("CREATE TABLE adbc_many (n BIGINT, s VARCHAR)")
+    before = server.sql("SELECT count(*) AS n FROM system.commits WHERE \"table\" = 'adbc_many'")[0]["n"]
+    cursor.executemany("INSERT INTO adbc_many (s, n) VALUES (?, ?)", [(f"row {n}", n) for n in range(5000)])
+    assert cursor.rowcount == 5000
+    assert server.sql("SELECT count(*) AS n, sum(n) AS s FROM adbc_many WHERE s = 'row ' || n") == [{"n": 5000, "s": 12497500}]
+    after = server.sql("SELECT count(*) AS n FROM system.commits WHERE \"table\" = 'adbc_many'")[0]["n"]
+    assert after - before == 1
+    cursor.execute("DROP TABLE adbc_many")
+
+
+def test_prepared_statement_survives_another_connection_s_work(server, million):
+    with connect(server) as connection, connection.cursor() as cursor:
+        cursor.adbc_prepare("SELECT n FROM million WHERE n = ?")
+        for number in range(50):
+            assert fetch(cursor, "SELECT n FROM million WHERE n = ?", (number,)) == [(number,)]
+
+
+def test_a_million_rows(cursor, million):
+    cursor.execute("SELECT n, s FROM million")
+    read = cursor.fetch_arrow_table()
+    assert read.num_rows == ROWS
+    numbers = sorted(read.column("n").to_pylist())
+    assert numbers == list(range(ROWS))
+    assert all(s == f"row {n}" for n, s in zip(read.column("n").to_pylist(), read.column("s").to_pylist()))
+
+
+def test_results_stream_in_flat_memory(server, cursor, million):
+    """First rows long before the last; a result of gigabytes leaves the server's memory flat."""
+    start = time.monotonic()
+    cursor.execute("SELECT a.n, a.s, b.n FROM million a CROSS JOIN (SELECT n FROM million LIMIT 30) b")
+    reader = cursor.fetch_record_batch()
+    next(reader)
+    first_after = time.monotonic() - start
+    before = server.rss_mib()
+    rows = sum(batch.num_rows for batch in reader)
+    total = time.monotonic() - start
+    assert rows > 29 * ROWS
+    assert first_after < total / 2, (first_after, total)
+    assert server.rss_mib() < before + 300, (before, server.rss_mib())
+
+
+def running(server, text):
+    sql = f"SELECT count(*) AS n FROM system.queries WHERE state = 'running' AND sql LIKE '%{text}%' AND sql NOT LIKE '%system.queries%'"
+    return server.sql(sql)[0]["n"]
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing changed"
+        time.sleep(0.05)
+
+
+def test_cancel_from_a_second_thread(server, cursor, million):
+    cursor.execute("SELECT a.n, b.n, 'cancelled one' FROM million a CROSS JOIN million b")
+    outcome = []
+
+    def read():
+        try:
+            while cursor.fetchmany(100_000):
+                pass
+            outcome.append("ended")
+        except adbc_driver_manager.Error as error:
+            outcome.append(error.status_code)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    until(lambda: running(server, "cancelled one") == 1)
+    cursor.adbc_cancel()
+    reader.join(20)
+    assert outcome == [adbc_driver_manager.AdbcStatusCode.CANCELLED]
+    until(lambda: running(server, "cancelled one") == 0)
+    assert fetch(cursor, "SELECT 1") == [(1,)]
+
+
+def test_a_client_that_leaves_ends_its_query(server, million):
+    connection = connect(server)
+    cursor = connection.cursor()
+    cursor.execute("SELECT a.n, b.n, 'left alone' FROM million a CROSS JOIN million b")
+    until(lambda: running(server, "left alone") == 1)
+    cursor.close()
+    connection.close()
+    until(lambda: running(server, "left alone") == 0)
+
+
+@pytest.mark.parametrize(
+    "sql, status, word",
+    [
+        ("SELEC 1", "INVALID_ARGUMENT", "line 1"),
+        ("SELECT * FROM millon", "NOT_FOUND", "million"),
+        ("SELECT nn FROM million", "INVALID_ARGUMENT", "nn"),
+        ("SELECT CAST('x' AS BIGINT)", "INVALID_ARGUMENT", "x"),
+        ("INSERT INTO million VALUES ('x', 'y')", "INVALID_ARGUMENT", "x"),
+        ("DROP TABLE nowhere", "NOT_FOUND", "nowhere"),
+        ("CREATE TABLE million (n BIGINT)", "ALREADY_EXISTS", "million"),
+    ],
+)
+def test_errors_carry_code_and_reason(cursor, million, sql, status, word):
+    with pytest.raises(adbc_driver_manager.Error) as caught:
+        fetch(cursor, sql)
+    assert caught.value.status_code == getattr(adbc_driver_manager.AdbcStatusCode, status), caught.value
+    assert word in str(caught.value).lower(), caught.value
+    assert fetch(cursor, "SELECT 1") == [(1,)]
+
+
+def test_user_and_password_open_a_session(server):
+    with connect(server, username="ann", password="secret") as connection, connection.cursor() as cursor:
+        assert fetch(cursor, "SELECT 1") == [(1,)]
+        cursor.execute("SELECT \"user\" FROM system.queries WHERE sql = 'SELECT 1' AND \"user\" = 'ann'")
+        assert cursor.fetchall()
+
+
+def test_transactions_are_refused_not_ignored(server):
+    with pytest.warns(Warning, match="autocommit"):
+        connection = flight.connect(server.flight_url)
+    connection.close()
+
+
+BULK = pa.table({"id": pa.array([1, 2, 3], pa.int64()), "name": pa.array(["a", "b", None])})
+
+
+def test_bulk_ingest(server, cursor):
+    assert cursor.adbc_ingest("adbc_bulk", BULK, mode="create") == 3
+    with pytest.raises(adbc_driver_manager.Error) as caught:
+        cursor.adbc_ingest("adbc_bulk", BULK, mode="create")
+    assert caught.value.status_code == adbc_driver_manager.AdbcStatusCode.ALREADY_EXISTS
+    assert cursor.adbc_ingest("adbc_bulk", BULK.select(["name", "id"]), mode="append") == 3
+    assert cursor.adbc_ingest("adbc_bulk", BULK, mode="create_append") == 3
+    with pytest.raises(adbc_driver_manager.Error):
+        cursor.adbc_ingest("adbc_bulk", pa.table({"nam": pa.array(["a"])}), mode="append")
+    with pytest.raises(adbc_driver_manager.NotSupportedError):
+        cursor.adbc_ingest("adbc_bulk", BULK, mode="replace")
+    assert server.sql("SELECT count(*) AS n, sum(id) AS s, count(name) AS names FROM adbc_bulk") == [{"n": 9, "s": 18, "names": 6}]
+    cursor.execute("DROP TABLE adbc_bulk")
+
+
+def test_nested_and_view_types_survive(cursor):
+    cursor.execute(
+        "SELECT [1, 2] AS li, named_struct('a', 1, 'b', 'x') AS st, arrow_cast('v', 'Utf8View') AS v, "
+        "arrow_cast('w', 'Dictionary(Int32, Utf8)') AS w, [arrow_cast('z', 'Utf8View')] AS lv"
+    )
+    table = cursor.fetch_arrow_table()
+    assert table.to_pylist() == [{"li": [1, 2], "st": {"a": 1, "b": "x"}, "v": "v", "w": "w", "lv": ["z"]}]
+    assert table.schema.field("v").type == pa.string() and table.schema.field("w").type == pa.string()
+    assert table.schema.field("lv").type == pa.list_(pa.string())
