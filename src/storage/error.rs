@@ -22,6 +22,17 @@ pub enum StorageError {
     /// Somebody else committed between our read and our commit.
     #[error("table '{table}' moved from version {expected} to {current} while we were writing")]
     VersionMoved { table: String, expected: TableVersion, current: TableVersion },
+    /// The answer to the commit was lost, and whether it happened could not be read back.
+    #[error(
+        "cannot tell whether version {version} of table '{table}' was committed; sending the same again is safe when it \
+         is idempotent"
+    )]
+    CommitUnknown {
+        table: String,
+        version: TableVersion,
+        #[source]
+        source: Box<StorageError>,
+    },
     /// Other writers won every race we ran.
     #[error("table '{table}' is being written by others faster than this commit gets through; try again")]
     Crowded { table: String },
@@ -164,7 +175,7 @@ impl Classify for StorageError {
             Self::VersionMoved { .. } | Self::DocumentConflict { .. } | Self::Crowded { .. } => Kind::Conflict,
             Self::DiskFull { .. } => Kind::ResourceExhausted,
             Self::Denied { .. } => Kind::PermissionDenied,
-            Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } => Kind::Unavailable,
+            Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } | Self::CommitUnknown { .. } => Kind::Unavailable,
             Self::Engine { source, .. } => engine_kind(source),
             Self::Damaged { .. } => Kind::DataLoss,
         }

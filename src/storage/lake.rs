@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::cache::default_cache::DefaultCache;
@@ -24,7 +25,7 @@ use tokio::sync::OnceCell;
 use super::store::LakeStore;
 use super::table::TableParts;
 use super::{Documents, ExternalFile, LakeLocation, StorageConfig, StorageError, Table, TableSpec, external};
-use crate::base::Clock;
+use crate::base::{Clock, Tasks};
 
 /// An open lake. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ struct Shared {
     clock: Clock,
     store: LakeStore,
     metadata_cache: Arc<FileMetadataCache>,
+    /// Checkpoints in work.
+    tasks: Tasks,
     tables: Mutex<HashMap<String, Arc<OnceCell<Arc<Table>>>>>,
 }
 
@@ -57,6 +60,7 @@ impl Lake {
             clock,
             store,
             metadata_cache: Arc::new(DefaultCache::new(config.metadata_cache.as_usize())),
+            tasks: Tasks::new(),
             tables: Mutex::default(),
         };
         let lake = Lake { shared: Arc::new(shared) };
@@ -174,6 +178,13 @@ impl Lake {
         }
     }
 
+    /// Waits for work in the background (checkpoints), at most `grace`; what does not end in time is repeated later.
+    pub async fn close(&self, grace: Duration) {
+        if !self.shared.tasks.stop(grace).await {
+            tracing::warn!(lake = %self.shared.location, "checkpoints did not end in time; they are made later");
+        }
+    }
+
     fn table_parts(&self, path: &str) -> Result<TableParts, StorageError> {
         let folder = table_folder(path);
         Ok(TableParts {
@@ -182,6 +193,8 @@ impl Lake {
             store: self.shared.store.lake().clone(),
             folder,
             metadata_cache: self.shared.metadata_cache.clone(),
+            remote: matches!(self.shared.location, LakeLocation::S3 { .. }),
+            tasks: self.shared.tasks.clone(),
             config: self.shared.config.clone(),
             clock: self.shared.clock.clone(),
         })

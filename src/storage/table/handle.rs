@@ -1,0 +1,128 @@
+//! The open table: what it is made of, and the newest version known here.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use deltalake_core::logstore::LogStoreRef;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parking_lot::{Mutex, RwLock};
+
+use crate::base::{Clock, Stopwatch, Tasks};
+use crate::storage::index::{FileIndex, TableRoot};
+use crate::storage::store::LakeStore;
+use crate::storage::{StorageConfig, StorageError, TableSnapshot};
+
+/// What a table is made of; the lake knows it.
+pub(crate) struct TableParts {
+    pub path: String,
+    /// delta-rs's view of the table.
+    pub log_store: LogStoreRef,
+    /// Paths relative to the lake.
+    pub store: Arc<dyn ObjectStore>,
+    /// `tables/<path>` within `store`.
+    pub folder: Path,
+    /// Parsed Parquet footers and page indexes, shared by the lake's tables.
+    pub metadata_cache: Arc<FileMetadataCache>,
+    /// Whether `store` is reached over a network, where a request's fate can stay unknown.
+    pub remote: bool,
+    pub config: StorageConfig,
+    pub clock: Clock,
+    /// Where checkpoints are made.
+    pub tasks: Tasks,
+}
+
+impl TableParts {
+    /// What readers of the table need.
+    pub(crate) fn root(&self) -> TableRoot {
+        TableRoot {
+            name: self.path.as_str().into(),
+            store: self.store.clone(),
+            store_url: LakeStore::plan_url(),
+            prefix: self.folder.clone(),
+            metadata_cache: self.metadata_cache.clone(),
+        }
+    }
+}
+
+/// One Delta table. The lake gives one shared instance per path.
+pub struct Table {
+    pub(super) parts: TableParts,
+    current: RwLock<Arc<TableSnapshot>>,
+    /// Started when the log was last looked at; what `current` says is at least as new.
+    looked: Mutex<Stopwatch>,
+    /// Held while the log is read, so that many readers look once.
+    looking: tokio::sync::Mutex<()>,
+    /// Held by the one writer.
+    pub(super) writing: tokio::sync::Mutex<()>,
+    /// Files whose commit may have landed: never deleted.
+    pub(super) in_doubt: Mutex<BTreeSet<String>>,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({}@{})", self.parts.path, self.current().version())
+    }
+}
+
+impl Table {
+    /// The existing table.
+    pub(crate) async fn open(parts: TableParts) -> Result<Table, StorageError> {
+        let looked = Stopwatch::start();
+        let snapshot = TableSnapshot::new(Arc::new(FileIndex::load(&parts.root()).await?));
+        Ok(Self {
+            parts,
+            current: RwLock::new(Arc::new(snapshot)),
+            looked: Mutex::new(looked),
+            looking: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            in_doubt: Mutex::default(),
+        })
+    }
+
+    /// Folder below `tables/`.
+    pub fn path(&self) -> &str {
+        &self.parts.path
+    }
+
+    /// The newest version known here, without I/O.
+    pub fn current(&self) -> Arc<TableSnapshot> {
+        self.current.read().clone()
+    }
+
+    /// The newest version, looking at the log when the known one is older than `storage.poll_interval`.
+    pub async fn snapshot(&self) -> Result<Arc<TableSnapshot>, StorageError> {
+        if self.is_fresh() {
+            return Ok(self.current());
+        }
+        let turn = self.looking.lock().await;
+        if self.is_fresh() {
+            return Ok(self.current());
+        }
+        self.look(turn).await
+    }
+
+    /// The newest version, always looking at the log.
+    pub async fn refresh(&self) -> Result<Arc<TableSnapshot>, StorageError> {
+        let turn = self.looking.lock().await;
+        self.look(turn).await
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.looked.lock().elapsed() < self.parts.config.poll_interval.duration()
+    }
+
+    async fn look(&self, turn: tokio::sync::MutexGuard<'_, ()>) -> Result<Arc<TableSnapshot>, StorageError> {
+        let started = Stopwatch::start();
+        let known = self.current();
+        let newest = known.index().advance().await?;
+        if !Arc::ptr_eq(&newest, known.index()) {
+            *self.current.write() = Arc::new(TableSnapshot::new(newest));
+        }
+        *self.looked.lock() = started;
+        drop(turn);
+        Ok(self.current())
+    }
+}
