@@ -48,7 +48,7 @@ fn what_cannot_be_stored_is_refused_by_name() {
     };
     assert_eq!(with_type(DataType::UInt8), "column 'n' has type UInt8, which tables cannot store; use SMALLINT");
     assert!(with_type(DataType::Time64(TimeUnit::Microsecond)).contains("TIMESTAMP WITH TIME ZONE"));
-    assert!(refusal(|spec| spec.sort_by = vec!["ad".to_owned()]).contains("did you mean 'ad_id'?"));
+    assert!(refusal(|spec| spec.sort_by = vec!["ad_di".to_owned()]).contains("did you mean 'ad_id'?"));
     assert!(refusal(|spec| spec.event_time = Some("ad_id".to_owned())).contains("TIMESTAMP WITH TIME ZONE"));
     assert!(refusal(|spec| spec.path = "../x".to_owned()).contains("folder"));
     let twice = |spec: &mut TableSpec| spec.partition_by.push(spec.partition_by[0].clone());

@@ -29,3 +29,6 @@ pub use request::{
     CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, TableVersion, Transaction,
     WriteOptions,
 };
+
+#[cfg(test)]
+mod tests;

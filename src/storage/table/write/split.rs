@@ -28,8 +28,9 @@ pub(super) struct Files {
     plan: Arc<WritePlan>,
     open: Option<OpenFile>,
     budget: Arc<Semaphore>,
-    writing: JoinSet<Result<StagedFile, StorageError>>,
-    done: Vec<StagedFile>,
+    writing: JoinSet<Result<(usize, StagedFile), StorageError>>,
+    begun: usize,
+    done: Vec<(usize, StagedFile)>,
 }
 
 struct OpenFile {
@@ -45,7 +46,7 @@ struct OpenFile {
 impl Files {
     pub fn new(plan: Arc<WritePlan>) -> Self {
         let budget = Arc::new(Semaphore::new(ENCODE_BUDGET_MIB as usize));
-        Self { plan, open: None, budget, writing: JoinSet::new(), done: Vec::new() }
+        Self { plan, open: None, budget, writing: JoinSet::new(), begun: 0, done: Vec::new() }
     }
 
     /// Takes the next working rows.
@@ -87,7 +88,10 @@ impl Files {
         }
         let (groups, incoming) = mpsc::channel(1);
         let written = Arc::new(AtomicU64::new(0));
-        self.writing.spawn(file::write(self.plan.clone(), key.clone(), incoming, written.clone()));
+        let number = self.begun;
+        self.begun += 1;
+        let work = file::write(self.plan.clone(), key.clone(), incoming, written.clone());
+        self.writing.spawn(async move { Ok((number, work.await?)) });
         self.open = Some(OpenFile { key, batches: Vec::new(), rows: 0, bytes: 0, groups, written });
         Ok(())
     }
@@ -143,7 +147,7 @@ impl Files {
 
     async fn collect_one(&mut self) -> Result<(), StorageError> {
         match self.writing.join_next().await {
-            Some(Ok(Ok(file))) => self.done.extend((file.rows > 0).then_some(file)),
+            Some(Ok(Ok(numbered))) => self.done.extend((numbered.1.rows > 0).then_some(numbered)),
             Some(Ok(Err(error))) => return Err(error),
             Some(Err(failure)) => {
                 return Err(StorageError::Invalid { message: format!("writing a file did not finish: {failure}") });
@@ -153,7 +157,7 @@ impl Files {
         Ok(())
     }
 
-    /// All files, once each is durable in the store, and the first error. Files in work are abandoned unless `complete`.
+    /// All files in the order of their rows, once each is durable in the store, and the first error. Files in work are abandoned unless `complete`.
     pub async fn finish(mut self, complete: bool) -> (Vec<StagedFile>, Option<StorageError>) {
         let mut failure = None;
         if complete {
@@ -171,7 +175,8 @@ impl Files {
                 self.writing.abort_all();
             }
         }
-        (self.done, failure)
+        self.done.sort_by_key(|(number, _)| *number);
+        (self.done.into_iter().map(|(_, file)| file).collect(), failure)
     }
 }
 
