@@ -135,3 +135,101 @@ async fn refuse(mut stream: TcpStream, connections_max: usize) {
 fn show_connections(count: usize) {
     metrics().set("http_connections", "Open HTTP connections when the last one was accepted", &[], count as f64);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use tokio::io::BufReader;
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    struct Server {
+        address: SocketAddr,
+        tasks: Tasks,
+        /// Told when a request has reached the handler of `/wait`.
+        arrived: Arc<Notify>,
+        /// Lets it answer.
+        release: Arc<Notify>,
+        ended: JoinHandle<()>,
+    }
+
+    async fn start(connections_max: usize, drain: Duration) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (tell, wait) = (arrived.clone(), release.clone());
+        let slow = move || async move {
+            tell.notify_one();
+            wait.notified().await;
+            "done"
+        };
+        let router = Router::new().route("/", get(|| async { "hello" })).route("/wait", get(slow));
+        let tasks = Tasks::new();
+        let inner = tasks.clone();
+        let ended = tasks.spawn("test server", async move {
+            run(router, listener, Limits { connections_max, drain }, &inner).await.unwrap();
+        });
+        Server { address, tasks, arrived, release, ended }
+    }
+
+    async fn send(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Everything until the server closes.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn stopping_answers_what_was_asked_and_refuses_the_rest() {
+        let server = start(10, Duration::from_secs(60)).await;
+        let mut asked = send(server.address, "/wait").await;
+        server.arrived.notified().await;
+        let mut idle = send(server.address, "/").await;
+        let mut first = [0; 12];
+        idle.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+
+        server.tasks.stop_signal().cancel();
+        assert!(rest(&mut idle).await.ends_with("hello"), "an idle connection is closed");
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!server.ended.is_finished());
+        server.release.notify_one();
+        assert!(rest(&mut asked).await.ends_with("done"));
+        server.ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_does_not_end_is_cut_off_after_the_drain_time() {
+        let server = start(10, Duration::from_millis(20)).await;
+        let mut asked = send(server.address, "/wait").await;
+        server.arrived.notified().await;
+        assert!(server.tasks.stop(Duration::from_secs(60)).await);
+        assert_eq!(rest(&mut asked).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_connection_too_many_is_told_why() {
+        let server = start(1, Duration::from_secs(60)).await;
+        let mut kept = send(server.address, "/wait").await;
+        server.arrived.notified().await;
+        let refused = rest(&mut send(server.address, "/").await).await;
+        assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+        assert!(refused.contains("http.max_connections"), "{refused}");
+        server.release.notify_one();
+        let mut line = String::new();
+        tokio::io::AsyncBufReadExt::read_line(&mut BufReader::new(&mut kept), &mut line).await.unwrap();
+        assert!(line.contains("200"));
+    }
+}
