@@ -71,7 +71,6 @@ impl Range {
         let (kind, subtype) = essence.split_once('/')?;
         let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
         let quality = quality.and_then(|text| text.trim().parse::<f32>().ok()).unwrap_or(1.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
         let quality = (quality.clamp(0.0, 1.0) * 1000.0).round() as u16;
         Some(Self { kind: kind.to_owned(), subtype: subtype.to_owned(), quality })
     }

@@ -63,6 +63,7 @@ impl Problem {
         self.kind
     }
 
+    #[cfg(test)]
     pub fn status(&self) -> u16 {
         self.status
     }

@@ -24,7 +24,7 @@ use parking_lot::RwLock;
 use tokio::sync::OnceCell;
 
 pub use answer::serve;
-pub use path::PathTemplate;
+pub use path::{Captured, PathTemplate};
 use template::{Fill, QueryTemplate, filter_placeholder};
 
 use super::problem::Problem;
@@ -205,7 +205,7 @@ impl RouteTable {
     }
 
     /// The endpoint at `path` with its decoded path values.
-    pub fn find<'a>(&'a self, path: &str) -> Option<(&'a Arc<Endpoint>, Vec<(&'a str, String)>)> {
+    pub fn find<'a>(&'a self, path: &str) -> Option<(&'a Arc<Endpoint>, Captured<'a>)> {
         self.endpoints.iter().find_map(|endpoint| Some((endpoint, endpoint.path.capture(path)?)))
     }
 }

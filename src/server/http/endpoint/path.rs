@@ -10,6 +10,9 @@ enum Segment {
     Parameter(String),
 }
 
+/// Path parameters and their decoded values.
+pub type Captured<'a> = Vec<(&'a str, String)>;
+
 /// A parsed `path` option of an endpoint.
 #[derive(Clone, Debug)]
 pub struct PathTemplate {
@@ -42,7 +45,7 @@ impl PathTemplate {
     }
 
     /// Decoded values of the path parameters when `path` fits. A segment that is empty or not UTF-8 fits no parameter.
-    pub fn capture(&self, path: &str) -> Option<Vec<(&str, String)>> {
+    pub fn capture(&self, path: &str) -> Option<Captured<'_>> {
         let mut parts = path.trim_start_matches('/').split('/');
         let mut values = Vec::new();
         for segment in &self.segments {
