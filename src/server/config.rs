@@ -14,9 +14,13 @@ pub struct ServerConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
+    /// 0 takes any free port.
     pub port: u16,
-    /** compressed and decompressed */
+    /// Largest request body, before and after decompression.
     pub max_body_size: ByteSize,
+    /// All request bodies in memory together.
+    pub max_bodies_memory: ByteSize,
+    /// Connections open at once.
     pub max_connections: usize,
 }
 #[derive(Clone, Debug, Deserialize)]

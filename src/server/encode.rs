@@ -1,22 +1,24 @@
-//! What both protocols do to rows before sending them: no view types on the wire.
+//! What is done to rows before they are sent: types every client reads.
 //!
-//! `Utf8View`, `BinaryView` and the list views are an in-memory layout that many clients (JDBC up to 18.3 among them)
-//! cannot read; they become `Utf8`, `Binary` and `List`, at any depth.
+//! Views become `Utf8`, `Binary` and plain lists, dictionaries and run-end encoded columns their values, small decimals
+//! `Decimal128`, half floats `Float32`; at any depth. Top-level columns are declared nullable, so that a plan whose
+//! nullability is narrower than its data cannot fail a reply.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatchOptions;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 /// The schema as it goes over the wire.
 pub fn wire_schema(schema: &SchemaRef) -> SchemaRef {
-    if schema.fields().iter().all(|field| wire_type(field.data_type()) == *field.data_type()) {
-        return schema.clone();
-    }
-    let fields: Vec<FieldRef> = schema.fields().iter().map(wire_field).collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    let fields = schema.fields().iter().map(|field| {
+        let wire = Field::new(field.name(), wire_type(field.data_type()), true);
+        wire.with_metadata(field.metadata().clone())
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// `batch` with the types of `schema`, which [`wire_schema`] made.
@@ -24,11 +26,12 @@ pub fn wire_schema(schema: &SchemaRef) -> SchemaRef {
 /// # Errors
 /// Only when a value does not fit the plain type (more than 2 GiB of text in one batch).
 pub fn wire_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
         if column.data_type() == field.data_type() {
             Ok(column.clone())
         } else {
-            arrow::compute::cast(column, field.data_type())
+            cast_with_options(column, field.data_type(), &strict)
         }
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
@@ -37,21 +40,25 @@ pub fn wire_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch
 }
 
 fn wire_field(field: &FieldRef) -> FieldRef {
-    let plain = wire_type(field.data_type());
-    if plain == *field.data_type() { field.clone() } else { Arc::new(Field::clone(field).with_data_type(plain)) }
+    Arc::new(Field::clone(field).with_data_type(wire_type(field.data_type())))
 }
 
 fn wire_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
+        DataType::Float16 => DataType::Float32,
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            DataType::Decimal128(*precision, *scale)
+        }
+        DataType::Dictionary(_, value) => wire_type(value),
+        DataType::RunEndEncoded(_, values) => wire_type(values.data_type()),
         DataType::List(item) | DataType::ListView(item) => DataType::List(wire_field(item)),
         DataType::LargeList(item) | DataType::LargeListView(item) => DataType::LargeList(wire_field(item)),
         DataType::FixedSizeList(item, length) => DataType::FixedSizeList(wire_field(item), *length),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(wire_field).collect()),
         DataType::Map(entries, sorted) => DataType::Map(wire_field(entries), *sorted),
-        DataType::Dictionary(key, value) => DataType::Dictionary(key.clone(), Box::new(wire_type(value))),
-        other => other.clone(),
+        plain => plain.clone(),
     }
 }
 

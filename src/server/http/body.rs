@@ -1,6 +1,11 @@
-//! Request bodies: read whole, decompressed, within `http.max_body_size` on both sides of the decompression.
+//! Request bodies: read whole, decompressed, within limits.
+//!
+//! - one body: `http.max_body_size`, before and after decompression (413);
+//! - all bodies in memory together: `http.max_bodies_memory` (429), so that many clients cannot do what one may not;
+//! - silence inside a body: 30 s (408).
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -8,6 +13,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 use crate::base::{ByteSize, Kind};
@@ -17,6 +23,61 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 /// After a refusal this much more is read and thrown away, so that the client gets to read the answer.
 const DISCARD_BYTES_MAX: usize = 64 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// Unit in which memory for bodies is counted.
+const BLOCK_BYTES: usize = 16 << 10;
+
+/// The limits, shared by all requests.
+#[derive(Clone)]
+pub struct BodyLimits {
+    size_max: ByteSize,
+    memory: ByteSize,
+    blocks: Arc<Semaphore>,
+}
+
+impl BodyLimits {
+    pub fn new(size_max: ByteSize, memory: ByteSize) -> Self {
+        let blocks = (memory.as_usize() / BLOCK_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        Self { size_max, memory, blocks: Arc::new(Semaphore::new(blocks)) }
+    }
+
+    fn reserve(&self) -> Reservation {
+        Reservation { limits: self.clone(), permit: None }
+    }
+}
+
+/// Memory counted for one body; given back when dropped.
+pub struct Reservation {
+    limits: BodyLimits,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Reservation {
+    /// Makes room for `bytes` in all; never waits, so two bodies cannot wait for each other.
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        if bytes > self.limits.size_max.as_usize() {
+            return Err(too_large(self.limits.size_max));
+        }
+        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = u32::try_from(bytes.div_ceil(BLOCK_BYTES).saturating_sub(held)).unwrap_or(u32::MAX);
+        if missing == 0 {
+            return Ok(());
+        }
+        let Ok(more) = self.limits.blocks.clone().try_acquire_many_owned(missing) else {
+            return Err(no_memory(self.limits.memory));
+        };
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            None => self.permit = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// A whole, decompressed body. Keep it, not only its bytes, as long as the bytes are in use.
+pub struct Received {
+    pub bytes: Bytes,
+    _reservation: Reservation,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
@@ -25,48 +86,46 @@ enum Coding {
     Zstd,
 }
 
-/// The decompressed body, or the problem to answer: 413 too large, 415 unknown coding, 400 damaged, 408 stalled.
-pub async fn read(headers: &HeaderMap, body: Body, limit: ByteSize) -> Result<Bytes, Problem> {
+/// The decompressed body, or the problem to answer: 413 too large, 429 no memory, 415 unknown coding, 400 damaged,
+/// 408 stalled.
+pub async fn read(headers: &HeaderMap, body: Body, limits: &BodyLimits) -> Result<Received, Problem> {
     let mut stream = body.into_data_stream();
     let received = match coding(headers) {
-        Ok(coding) => receive(headers, &mut stream, limit).await.map(|bytes| (coding, bytes)),
+        Ok(coding) => receive(headers, &mut stream, limits).await.map(|received| (coding, received)),
         Err(problem) => Err(problem),
     };
-    let (coding, bytes) = match received {
-        Ok(received) => received,
+    match received {
+        Ok((Coding::Identity, received)) => Ok(received),
+        Ok((coding, received)) => {
+            let room = limits.reserve();
+            tokio::task::spawn_blocking(move || decompress(coding, &received.bytes, room))
+                .await
+                .map_err(|_| Problem::new(Kind::Internal, "decompressing the body failed"))?
+        }
         Err(problem) => {
             discard(stream).await;
-            return Err(problem);
+            Err(problem)
         }
-    };
-    match coding {
-        Coding::Identity => Ok(bytes),
-        Coding::Gzip | Coding::Zstd => tokio::task::spawn_blocking(move || decompress(coding, &bytes, limit))
-            .await
-            .map_err(|_| Problem::new(Kind::Internal, "decompressing the body failed"))?,
     }
 }
 
-async fn receive(headers: &HeaderMap, stream: &mut BodyDataStream, limit: ByteSize) -> Result<Bytes, Problem> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit.bytes()) {
-        return Err(too_large(limit));
-    }
-    let mut whole = BytesMut::with_capacity(usize::try_from(announced.unwrap_or(0)).unwrap_or(0));
+async fn receive(headers: &HeaderMap, stream: &mut BodyDataStream, limits: &BodyLimits) -> Result<Received, Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut reservation = limits.reserve();
+    reservation.grow(announced.unwrap_or(0))?;
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
     loop {
         let chunk = match tokio::time::timeout(CHUNK_TIMEOUT, stream.next()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(error))) => return Err(Problem::invalid(format!("the request body ended early: {error}"))),
-            Ok(None) => return Ok(whole.freeze()),
+            Ok(None) => return Ok(Received { bytes: whole.freeze(), _reservation: reservation }),
             Err(_) => {
                 let seconds = CHUNK_TIMEOUT.as_secs();
                 let problem = Problem::invalid(format!("nothing came of the request body for {seconds} s"));
                 return Err(problem.with_status(StatusCode::REQUEST_TIMEOUT));
             }
         };
-        if whole.len() + chunk.len() > limit.as_usize() {
-            return Err(too_large(limit));
-        }
+        reservation.grow(whole.len() + chunk.len())?;
         whole.extend_from_slice(&chunk);
     }
 }
@@ -104,9 +163,9 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Problem> {
     }
 }
 
-fn decompress(coding: Coding, bytes: &[u8], limit: ByteSize) -> Result<Bytes, Problem> {
-    let (name, decoder): (_, Box<dyn Read + '_>) = match coding {
-        Coding::Identity => return Ok(Bytes::copy_from_slice(bytes)),
+fn decompress(coding: Coding, bytes: &[u8], mut reservation: Reservation) -> Result<Received, Problem> {
+    let (name, mut decoder): (_, Box<dyn Read + '_>) = match coding {
+        Coding::Identity => ("identity", Box::new(bytes)),
         Coding::Gzip => ("gzip", Box::new(flate2::read::MultiGzDecoder::new(bytes))),
         Coding::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(bytes);
@@ -114,12 +173,21 @@ fn decompress(coding: Coding, bytes: &[u8], limit: ByteSize) -> Result<Bytes, Pr
         }
     };
     let mut plain = Vec::new();
-    // One byte more than allowed tells a body of the limit's size from a larger one.
-    decoder.take(limit.bytes().saturating_add(1)).read_to_end(&mut plain).map_err(|error| damaged(name, &error))?;
-    if plain.len() as u64 > limit.bytes() {
-        return Err(too_large(limit));
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        let count = decoder.read(&mut block).map_err(|error| damaged(name, &error))?;
+        if count == 0 {
+            return Ok(Received { bytes: plain.into(), _reservation: reservation });
+        }
+        reservation.grow(plain.len() + count)?;
+        plain.extend_from_slice(&block[..count]);
     }
-    Ok(plain.into())
+}
+
+fn no_memory(memory: ByteSize) -> Problem {
+    let detail =
+        format!("request bodies already fill {memory} (http.max_bodies_memory); send this again a little later");
+    Problem::new(Kind::ResourceExhausted, detail)
 }
 
 fn damaged(name: &str, error: &std::io::Error) -> Problem {
@@ -167,7 +235,10 @@ mod tests {
     }
 
     async fn status(coding: &'static str, bytes: Vec<u8>, limit: u64) -> Result<Bytes, u16> {
-        read(&headers(coding), Body::from(bytes), ByteSize(limit)).await.map_err(|problem| problem.status())
+        let limits = BodyLimits::new(ByteSize(limit), ByteSize(1 << 20));
+        let received = read(&headers(coding), Body::from(bytes), &limits).await;
+        assert_eq!(limits.blocks.available_permits(), (1 << 20) / BLOCK_BYTES - usize::from(received.is_ok()));
+        received.map(|received| received.bytes).map_err(|problem| problem.status())
     }
 
     #[tokio::test]
@@ -191,6 +262,17 @@ mod tests {
         assert_eq!(status("gzip", b"no gzip".to_vec(), 4096).await, Err(400));
         assert_eq!(status("zstd", b"no zstd".to_vec(), 4096).await, Err(400));
         assert_eq!(status("br", b"x".to_vec(), 4096).await, Err(415));
+    }
+
+    #[tokio::test]
+    async fn all_bodies_together_are_bounded() {
+        let limits = BodyLimits::new(ByteSize(1 << 20), ByteSize(1 << 20));
+        let send = async |bytes: usize| read(&HeaderMap::new(), Body::from(vec![b'x'; bytes]), &limits).await;
+        let first = send(700 << 10).await.map_err(|problem| problem.status());
+        assert_eq!(send(700 << 10).await.err().map(|problem| problem.status()), Some(429));
+        assert!(send(200 << 10).await.is_ok());
+        drop(first);
+        assert!(send(700 << 10).await.is_ok());
     }
 
     #[test]

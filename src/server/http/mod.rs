@@ -45,6 +45,7 @@ use crate::base::{Clock, Kind, Tasks};
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use crate::query::Engine;
+use body::BodyLimits;
 use endpoint::Endpoints;
 use problem::Problem;
 
@@ -69,6 +70,7 @@ pub struct HttpParts {
 struct Shared {
     parts: HttpParts,
     endpoints: Endpoints,
+    bodies: BodyLimits,
 }
 
 /// Serves until `tasks` stops: refuses new requests, answers accepted ones, returns.
@@ -79,7 +81,8 @@ pub async fn serve(parts: HttpParts, listener: TcpListener) -> std::io::Result<(
     let limits =
         connection::Limits { connections_max: parts.config.max_connections, drain: parts.server.drain.duration() };
     let tasks = parts.tasks.clone();
-    let router = router(Arc::new(Shared { parts, endpoints: Endpoints::default() }));
+    let bodies = BodyLimits::new(parts.config.max_body_size, parts.config.max_bodies_memory);
+    let router = router(Arc::new(Shared { parts, endpoints: Endpoints::default(), bodies }));
     connection::run(router, listener, limits, &tasks).await
 }
 

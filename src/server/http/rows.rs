@@ -63,13 +63,15 @@ pub async fn post(
             return Err(problem);
         }
     };
-    let bytes = body::read(&parts.headers, body, shared.parts.config.max_body_size).await?;
+    let received = body::read(&parts.headers, body, &shared.bodies).await?;
 
     let (tell, told) = oneshot::channel();
     let ingestor = shared.parts.ingestor.clone();
     shared.parts.tasks.spawn("http append", async move {
+        let outcome = ingestor.append_rows(&table, received.bytes.clone(), format).await;
+        drop(received);
         // The receiver is gone when the client is; the rows are committed all the same.
-        let _ = tell.send(ingestor.append_rows(&table, bytes, format).await);
+        let _ = tell.send(outcome);
     });
     let outcome = told.await.map_err(|_| Problem::new(Kind::Internal, "appending the rows failed; send them again"))?;
     Ok(Json(outcome?.into()))

@@ -37,8 +37,8 @@ pub async fn post(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
     query_string::refuse_all(parts.uri.query())?;
     let format = accept::negotiate(&parts.headers)?;
     body::content_type(&parts.headers, &["application/json"])?;
-    let bytes = body::read(&parts.headers, body, shared.parts.config.max_body_size).await?;
-    let body: SqlBody<'_> = serde_json::from_slice(&bytes).map_err(|error| {
+    let received = body::read(&parts.headers, body, &shared.bodies).await?;
+    let body: SqlBody<'_> = serde_json::from_slice(&received.bytes).map_err(|error| {
         Problem::invalid(format!("the body is not {{\"sql\": text, \"params\": array or object}}: {error}"))
     })?;
     let params = match body.params {
