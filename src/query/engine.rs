@@ -1,34 +1,70 @@
 //! `Engine::execute(Request) -> Answer`, used by every protocol.
-use super::*;
-use crate::base::{Clock, Tasks};
-use crate::catalog::Catalog;
-use crate::storage::{Lake, TableVersion};
-use arrow::datatypes::SchemaRef;
+//!
+//! ```text
+//! Request ─► listed (system.queries) ─► parsed ─► statement/… ─► Answer: rows as a stream, or done
+//! ```
+//! Everything accepted here ends in one of five ways: rows read to the end, rows dropped by the caller, done, failed,
+//! cancelled; in each its turn, memory and place in the list are given back.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Admission;
+use super::ddl;
+use super::running::Registry;
+use super::runtime::Shared;
+use super::statement::{self, Work};
+use super::stream::Limit;
+use super::system::Columns;
+use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session};
+use crate::base::{Clock, Tasks};
+use crate::catalog::{Catalog, Plan};
+use crate::storage::{Lake, TableVersion};
+
+/// What an engine is made of.
 pub struct EngineParts {
     pub lake: Lake,
     pub catalog: Arc<Catalog>,
     pub config: QueryConfig,
-    /** for `system.settings`: key, value, where from */
+    /// For `system.settings`: key, shown value, where from.
     pub settings: Vec<(String, String, String)>,
     pub clock: Clock,
     pub tasks: Tasks,
 }
-/// Cheap to clone.
+
+/// SQL in, Arrow out. Cheap to clone; clones share everything.
 #[derive(Clone)]
-pub struct Engine {}
+pub struct Engine(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) lake: Lake,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) config: QueryConfig,
+    pub(super) settings: Vec<(String, String, String)>,
+    pub(super) clock: Clock,
+    pub(super) tasks: Tasks,
+    pub(super) shared: Shared,
+    pub(super) admission: Admission,
+    pub(super) registry: Arc<Registry>,
+    pub(super) columns: Columns,
+    commands: OnceLock<Arc<dyn Commands>>,
+}
+
+/// One statement to run.
 pub struct Request {
     pub sql: String,
     pub params: Params,
     /// Types of named parameters, when the caller knows them better than the SQL (endpoints).
-    pub declared: Vec<arrow::datatypes::FieldRef>,
+    pub declared: Vec<FieldRef>,
     pub session: Arc<Session>,
     pub cancel: CancellationToken,
     pub progress: Option<Arc<dyn Progress>>,
 }
+
 impl Request {
     pub fn new(sql: impl Into<String>, session: &Arc<Session>) -> Self {
         Self {
@@ -41,24 +77,27 @@ impl Request {
         }
     }
 }
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatementKind {
-    /** gives rows */
+    /// Gives rows.
     Query,
-    /** INSERT, COPY */
+    /// INSERT, COPY, REFRESH: gives a number of rows.
     Update,
-    /** CREATE, DROP, SET … */
+    /// CREATE, DROP, SET …
     Command,
 }
+
 /// What can be known of a statement without running it.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub kind: StatementKind,
-    /** of the answer */
+    /// Of the answer.
     pub schema: SchemaRef,
-    /** one field per parameter, inferred types */
+    /// One field per parameter, called `$1` …, with inferred types; VARCHAR where the SQL does not tell.
     pub parameters: SchemaRef,
 }
+
 /// A running query and the table versions it reads.
 pub struct PinnedQuery {
     pub schema: SchemaRef,
@@ -66,39 +105,151 @@ pub struct PinnedQuery {
     /// Every table read, directly or through views: relation name and version, sorted by name.
     pub sources: Vec<(String, TableVersion)>,
 }
+
 impl Engine {
-    pub async fn start(_parts: EngineParts) -> Result<Engine, QueryError> {
-        todo!()
+    /// Starts threads, memory pool and spill disk.
+    ///
+    /// # Errors
+    /// A spill folder that cannot be made.
+    pub async fn start(parts: EngineParts) -> Result<Engine, QueryError> {
+        let EngineParts { lake, catalog, config, settings, clock, tasks } = parts;
+        let shared = Shared::start(&config, &lake)?;
+        Ok(Engine(Arc::new(Inner {
+            admission: Admission::new(&config),
+            registry: Registry::new(config.history),
+            columns: Columns::default(),
+            commands: OnceLock::new(),
+            lake,
+            catalog,
+            config,
+            settings,
+            clock,
+            tasks,
+            shared,
+        })))
     }
-    /// Plugs in what lies above; called once by `app.rs`, before any statement.
-    pub fn plug(&self, _commands: Arc<dyn Commands>) {
-        todo!()
+
+    /// Plugs in what lies above; called once by `app.rs`, before any statement. A second call changes nothing.
+    pub fn plug(&self, commands: Arc<dyn Commands>) {
+        if self.0.commands.set(commands).is_err() {
+            tracing::error!("commands were plugged in twice; the first stay");
+        }
     }
-    pub async fn prepare(&self, _sql: &str, _session: &Arc<Session>) -> Result<Prepared, QueryError> {
-        todo!()
+
+    /// Kind, columns and parameters of a statement; runs nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::execute`], as far as planning goes.
+    pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
+        self.0.check_size(sql)?;
+        let limit = self.0.limit_of(session);
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
+            prepared = statement::prepare(&self.0, sql) => prepared,
+        }
     }
-    pub async fn execute(&self, _request: Request) -> Result<Answer, QueryError> {
-        todo!()
+
+    /// Runs one statement. For rows, returns as soon as the plan runs; for changes, when they are durable.
+    ///
+    /// Dropping the returned future cancels the statement; a change that is past its commit stays.
+    ///
+    /// # Errors
+    /// See [`QueryError`]; a failed change has changed nothing.
+    pub async fn execute(&self, request: Request) -> Result<Answer, QueryError> {
+        let engine = &self.0;
+        engine.check_size(&request.sql)?;
+        if engine.tasks.is_stopping() {
+            return Err(QueryError::Stopping);
+        }
+        let Request { sql, params, declared, session, cancel, progress } = request;
+        let now = engine.clock.now();
+        let watch = engine.registry.begin(&sql, &session, &cancel, now);
+        let mut work = Work {
+            engine: engine.clone(),
+            limit: engine.limit_of(&session),
+            cancel: watch.run.cancel.clone(),
+            query_id: watch.run.id.clone(),
+            watch: Some(watch),
+            session,
+            params,
+            declared,
+            progress,
+            now,
+        };
+        let outcome = statement::run(&mut work, &sql).await;
+        match (&outcome, work.watch.take()) {
+            (Ok(_), Some(watch)) => watch.succeed(),
+            (Err(error), Some(watch)) => watch.fail(error),
+            (_, None) => {}
+        }
+        outcome
     }
+
     /// Memory pool, spill folder and object stores for work outside statements (ingest, materialize).
     pub fn task_context(&self) -> Arc<TaskContext> {
-        todo!()
+        self.0.shared.task()
     }
+
     /// Opens `sql` (one query) over tables pinned at their newest versions, for work that must know what it read.
-    /// Runs inside the caller's statement: takes no admission slot and is not listed in `system.queries`.
-    pub async fn open_query(&self, _sql: &str, _cancel: CancellationToken) -> Result<PinnedQuery, QueryError> {
-        todo!()
+    /// Runs inside the caller's statement: takes no turn, has no time limit of its own and is not in `system.queries`.
+    ///
+    /// # Errors
+    /// As for a query.
+    pub async fn open_query(&self, sql: &str, cancel: CancellationToken) -> Result<PinnedQuery, QueryError> {
+        statement::query::open(&self.0, sql, cancel).await
     }
+
     /// Columns of a table, view or materialized view, as `SELECT *` answers them.
-    pub async fn relation_schema(&self, _name: &str) -> Result<SchemaRef, QueryError> {
-        todo!()
+    ///
+    /// # Errors
+    /// `NotFound` with the nearest name.
+    pub async fn relation_schema(&self, name: &str) -> Result<SchemaRef, QueryError> {
+        let schema = self.0.columns.of(&self.0, name)?;
+        Ok(schema)
     }
+
     /// Cancels a running statement; false when it is not running.
-    pub fn cancel(&self, _query_id: &QueryId) -> bool {
-        todo!()
+    pub fn cancel(&self, query_id: &QueryId) -> bool {
+        self.0.registry.cancel(query_id)
     }
-    /// Plans `create` changes against the catalog and applies all or none (CREATE statements, `adlake apply`).
-    pub async fn apply(&self, _plan: crate::catalog::Plan) -> Result<(), QueryError> {
-        todo!()
+
+    /// Makes all changes of a plan or none (`adlake apply`; CREATE and DROP are plans of one change).
+    ///
+    /// # Errors
+    /// A definition that cannot work (it names the object), or somebody else's change in between (`Conflict`).
+    pub async fn apply(&self, plan: Plan) -> Result<(), QueryError> {
+        ddl::apply(&self.0, plan).await.map(|_| ())
+    }
+}
+
+impl Inner {
+    /// # Errors
+    /// `Unimplemented` in an engine without what lies above it (tests of the engine alone).
+    pub(super) fn commands(&self) -> Result<&Arc<dyn Commands>, QueryError> {
+        self.commands.get().ok_or_else(|| QueryError::Unimplemented {
+            message: "this engine only reads: nothing is plugged in".to_owned(),
+        })
+    }
+
+    fn check_size(&self, sql: &str) -> Result<(), QueryError> {
+        let allowed = self.config.max_sql_size;
+        match u64::try_from(sql.len()).is_ok_and(|length| length <= allowed.bytes()) {
+            true => Ok(()),
+            false => Err(QueryError::Invalid {
+                message: format!(
+                    "statement has {} bytes, at most {allowed} are allowed (query.max_sql_size)",
+                    sql.len()
+                ),
+            }),
+        }
+    }
+
+    /// The session may shorten the configured time, not lengthen it.
+    fn limit_of(&self, session: &Session) -> Limit {
+        let own: Option<Duration> =
+            session.get(statement::TIMEOUT).and_then(|text| text.parse::<crate::base::Span>().ok()).map(|span| span.0);
+        let configured = self.config.timeout.0;
+        Limit::starting_now(own.map_or(configured, |own| own.min(configured)))
     }
 }

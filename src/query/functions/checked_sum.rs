@@ -1,0 +1,335 @@
+//! `sum` that never wraps: integers are added in 128 bits and the total must fit the result type.
+//!
+//! Partial sums travel as `DECIMAL(38, 0)`, so the answer does not depend on how rows were divided among threads, and a
+//! sum that leaves the range on the way and comes back is right. Every other type is DataFusion's own `sum`.
+
+use std::mem::{size_of, size_of_val};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, PrimitiveArray, UInt64Array};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, Field, FieldRef, Int64Type, UInt64Type};
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
+use datafusion::functions_aggregate::sum::Sum;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature,
+    StatisticsArgs,
+};
+use datafusion::physical_expr::NullState;
+
+const STATE: DataType = DataType::Decimal128(38, 0);
+
+/// Replaces DataFusion's `sum`, whose 64-bit accumulators wrap around.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct CheckedSum {
+    inner: Sum,
+}
+
+impl CheckedSum {
+    pub(super) fn new() -> Self {
+        Self { inner: Sum::new() }
+    }
+}
+
+fn is_checked(result: &DataType, is_distinct: bool) -> bool {
+    !is_distinct && matches!(result, DataType::Int64 | DataType::UInt64)
+}
+
+impl AggregateUDFImpl for CheckedSum {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match is_checked(args.return_type(), args.is_distinct) {
+            true => Ok(Box::new(Total::new(args.return_type().clone()))),
+            false => self.inner.accumulator(args),
+        }
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        match is_checked(args.return_type(), args.is_distinct) {
+            true => Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), STATE, true))]),
+            false => self.inner.state_fields(args),
+        }
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.inner.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        match is_checked(args.return_type(), args.is_distinct) {
+            true => Ok(Box::new(GroupTotals::new(args.return_type().clone()))),
+            false => self.inner.create_groups_accumulator(args),
+        }
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match is_checked(args.return_type(), args.is_distinct) {
+            true => Ok(Box::new(Total::new(args.return_type().clone()))),
+            false => self.inner.create_sliding_accumulator(args),
+        }
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+
+    fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
+        self.inner.set_monotonicity(data_type)
+    }
+
+    fn value_from_stats(&self, statistics: &StatisticsArgs) -> Option<ScalarValue> {
+        self.inner.value_from_stats(statistics)
+    }
+}
+
+/// The sum of the non-null values of a batch. Halves are added apart so that the loop needs no 128-bit arithmetic: both
+/// stay within 64 bits for any batch below 2³¹ rows.
+fn batch_total(values: &ArrayRef, data_type: &DataType) -> i128 {
+    fn signed(values: &Int64Array) -> i128 {
+        let (mut high, mut low) = (0_i64, 0_u64);
+        let mut add = |value: i64| {
+            high += value >> 32;
+            low += u64::from(value as u32);
+        };
+        match values.nulls() {
+            None => values.values().iter().for_each(|value| add(*value)),
+            Some(_) => values.iter().flatten().for_each(add),
+        }
+        (i128::from(high) << 32) + i128::from(low)
+    }
+    fn unsigned(values: &UInt64Array) -> i128 {
+        values.iter().flatten().map(i128::from).sum()
+    }
+    match data_type {
+        DataType::UInt64 => unsigned(values.as_primitive::<UInt64Type>()),
+        _ => signed(values.as_primitive::<Int64Type>()),
+    }
+}
+
+fn too_large(data_type: &DataType) -> datafusion::common::DataFusionError {
+    exec_datafusion_err!("sum is out of the range of {data_type}; use sum(CAST(x AS DECIMAL(38, 0)))")
+}
+
+fn scalar(total: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
+    match (total, data_type) {
+        (None, DataType::UInt64) => Ok(ScalarValue::UInt64(None)),
+        (None, _) => Ok(ScalarValue::Int64(None)),
+        (Some(total), DataType::UInt64) => {
+            u64::try_from(total).map(ScalarValue::from).map_err(|_| too_large(data_type))
+        }
+        (Some(total), _) => i64::try_from(total).map(ScalarValue::from).map_err(|_| too_large(data_type)),
+    }
+}
+
+/// One group's sum; also serves sliding windows.
+#[derive(Debug)]
+struct Total {
+    total: i128,
+    count: u64,
+    data_type: DataType,
+}
+
+impl Total {
+    fn new(data_type: DataType) -> Self {
+        Self { total: 0, count: 0, data_type }
+    }
+
+    fn known(&self) -> Option<i128> {
+        (self.count > 0).then_some(self.total)
+    }
+}
+
+fn present(values: &ArrayRef) -> u64 {
+    u64::try_from(values.len() - values.null_count()).unwrap_or(u64::MAX)
+}
+
+impl Accumulator for Total {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.total += batch_total(&values[0], &self.data_type);
+        self.count += present(&values[0]);
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.total -= batch_total(&values[0], &self.data_type);
+        self.count -= present(&values[0]);
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        scalar(self.known(), &self.data_type)
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![ScalarValue::Decimal128(self.known(), 38, 0)])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let partial = states[0].as_primitive::<Decimal128Type>();
+        self.total += partial.iter().flatten().sum::<i128>();
+        self.count += present(&states[0]);
+        Ok(())
+    }
+}
+
+/// The sums of all groups.
+#[derive(Debug)]
+struct GroupTotals {
+    totals: Vec<i128>,
+    seen: NullState,
+    data_type: DataType,
+}
+
+impl GroupTotals {
+    fn new(data_type: DataType) -> Self {
+        Self { totals: Vec::new(), seen: NullState::new(), data_type }
+    }
+
+    fn add<T>(&mut self, values: &PrimitiveArray<T>, groups: &[usize], filter: Option<&BooleanArray>, count: usize)
+    where
+        T: ArrowPrimitiveType + Send,
+        T::Native: Into<i128>,
+    {
+        self.totals.resize(count, 0);
+        let totals = &mut self.totals;
+        self.seen.accumulate(groups, values, filter, count, |group, value| totals[group] += value.into());
+    }
+}
+
+/// Totals in the result type; a group without values is null, whatever its total.
+fn narrow<T>(totals: Vec<i128>, nulls: Option<NullBuffer>, data_type: &DataType) -> Result<ArrayRef>
+where
+    T: ArrowPrimitiveType,
+    T::Native: TryFrom<i128>,
+{
+    let narrowed = totals.into_iter().map(T::Native::try_from).collect::<Result<Vec<_>, _>>();
+    let narrowed = narrowed.map_err(|_| too_large(data_type))?;
+    Ok(Arc::new(PrimitiveArray::<T>::new(narrowed.into(), nulls)))
+}
+
+impl GroupsAccumulator for GroupTotals {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        match self.data_type {
+            DataType::UInt64 => {
+                self.add(values[0].as_primitive::<UInt64Type>(), group_indices, opt_filter, total_num_groups);
+            }
+            _ => self.add(values[0].as_primitive::<Int64Type>(), group_indices, opt_filter, total_num_groups),
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let totals = emit_to.take_needed(&mut self.totals);
+        let nulls = self.seen.build(emit_to);
+        match self.data_type {
+            DataType::UInt64 => narrow::<UInt64Type>(totals, nulls, &self.data_type),
+            _ => narrow::<Int64Type>(totals, nulls, &self.data_type),
+        }
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        let totals = emit_to.take_needed(&mut self.totals);
+        let nulls = self.seen.build(emit_to);
+        Ok(vec![Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(STATE))])
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
+        self.add(values[0].as_primitive::<Decimal128Type>(), group_indices, None, total_num_groups);
+        Ok(())
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let wide: Decimal128Array = match self.data_type {
+            DataType::UInt64 => values[0].as_primitive::<UInt64Type>().unary(i128::from),
+            _ => values[0].as_primitive::<Int64Type>().unary(i128::from),
+        };
+        let (_, totals, nulls) = wide.into_parts();
+        let kept = opt_filter.map(|filter| {
+            let (kept, nulls) = filter.clone().into_parts();
+            NullBuffer::new(nulls.map_or(kept.clone(), |nulls| nulls.inner() & &kept))
+        });
+        let nulls = NullBuffer::union(nulls.as_ref(), kept.as_ref());
+        Ok(vec![Arc::new(Decimal128Array::new(totals, nulls).with_data_type(STATE))])
+    }
+
+    fn size(&self) -> usize {
+        self.totals.capacity() * size_of::<i128>() + self.seen.size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total_of(values: Vec<Option<i64>>) -> Result<ScalarValue> {
+        let mut total = Total::new(DataType::Int64);
+        total.update_batch(&[Arc::new(Int64Array::from(values))])?;
+        total.evaluate()
+    }
+
+    #[test]
+    fn sums_at_the_edge_of_the_range() {
+        assert_eq!(total_of(vec![Some(i64::MAX), Some(1), Some(-1), None]).unwrap(), ScalarValue::from(i64::MAX));
+        assert_eq!(total_of(vec![Some(i64::MIN), Some(-5), Some(5)]).unwrap(), ScalarValue::from(i64::MIN));
+        assert_eq!(total_of(vec![None]).unwrap(), ScalarValue::Int64(None));
+        assert!(total_of(vec![Some(i64::MAX), Some(1)]).unwrap_err().to_string().contains("out of the range"));
+    }
+
+    #[test]
+    fn groups_overflow_only_in_the_final_total() {
+        let mut groups = GroupTotals::new(DataType::Int64);
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, i64::MAX, -3, 7]));
+        groups.update_batch(&[values], &[0, 0, 1, 1], None, 2).unwrap();
+        let partial = groups.state(EmitTo::All).unwrap();
+        let mut merged = GroupTotals::new(DataType::Int64);
+        merged.merge_batch(&partial, &[0, 1], 2).unwrap();
+        let back: ArrayRef = Arc::new(Int64Array::from(vec![-i64::MAX]));
+        merged.update_batch(&[back], &[0], None, 2).unwrap();
+        let answer = merged.evaluate(EmitTo::All).unwrap();
+        assert_eq!(answer.as_primitive::<Int64Type>().values(), &[i64::MAX, 4]);
+    }
+
+    #[test]
+    fn filtered_rows_become_null_states() {
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
+        let filter = BooleanArray::from(vec![Some(true), Some(true), None]);
+        let state = GroupTotals::new(DataType::Int64).convert_to_state(&[values], Some(&filter)).unwrap();
+        let state = state[0].as_primitive::<Decimal128Type>();
+        assert_eq!(state.iter().collect::<Vec<_>>(), vec![Some(1), None, None]);
+    }
+}

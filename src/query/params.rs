@@ -1,0 +1,212 @@
+//! Parameters: which types a statement's `$1` and `$name` have, and putting values in their place.
+//!
+//! A value is cast to the type its place asks for, and only when nothing of it is lost: `1.5` for a BIGINT is an error, not 1.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::{Expr, Limit, LogicalPlan};
+
+use super::{Params, QueryError};
+
+/// Whether planning has to look for parameters at all.
+pub(super) fn may_have_parameters(sql: &str, params: &Params) -> bool {
+    !matches!(params, Params::None) || sql.contains('$')
+}
+
+/// The parameters of a plan: id (`$1`, `$name`) and type where the SQL tells. Positional ones come in order.
+pub(super) fn parameters_of(plan: &LogicalPlan) -> Result<Vec<(String, Option<FieldRef>)>, QueryError> {
+    let mut found: BTreeMap<(usize, String), Option<FieldRef>> = BTreeMap::new();
+    for (id, field) in plan.get_parameter_fields()? {
+        found.insert((position(&id).unwrap_or(usize::MAX), id), field);
+    }
+    Ok(found.into_iter().map(|((_, id), field)| (id, field)).collect())
+}
+
+/// The schema a client binds against: one field per positional parameter, where an unknown type is VARCHAR (drivers can
+/// bind that), then the named ones, where an unknown type is NULL.
+pub(super) fn parameter_schema(plan: &LogicalPlan) -> Result<SchemaRef, QueryError> {
+    let found = parameters_of(plan)?;
+    let count = found.iter().filter_map(|(id, _)| position(id)).max().unwrap_or(0);
+    let types: HashMap<&str, Option<&FieldRef>> =
+        found.iter().map(|(id, field)| (id.as_str(), field.as_ref())).collect();
+    let field = |id: &str, unknown: DataType| {
+        let data_type = types.get(id).copied().flatten().map_or(unknown, |field| field.data_type().clone());
+        Field::new(id, data_type, true)
+    };
+    let named = found.iter().filter(|(id, _)| position(id).is_none()).map(|(id, _)| field(id, DataType::Null));
+    let positional = (1..=count).map(|index| field(&format!("${index}"), DataType::Utf8));
+    let fields: Vec<Field> = positional.chain(named).collect();
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// LIMIT and OFFSET take BIGINT; DataFusion does not say so of their parameters.
+pub(super) fn type_limits(plan: LogicalPlan) -> Result<LogicalPlan, QueryError> {
+    let typed = plan.transform_down(|plan| match plan {
+        LogicalPlan::Limit(limit) => {
+            let typed = |side: Option<Box<Expr>>| -> datafusion::common::Result<Option<Box<Expr>>> {
+                side.map(|expr| Ok(Box::new(type_placeholders(*expr)?))).transpose()
+            };
+            let limit = Limit { skip: typed(limit.skip)?, fetch: typed(limit.fetch)?, input: limit.input };
+            Ok(Transformed::yes(LogicalPlan::Limit(limit)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(typed.data)
+}
+
+fn type_placeholders(expr: Expr) -> datafusion::common::Result<Expr> {
+    let typed = expr.transform(|expr| match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let field = Arc::new(Field::new("", DataType::Int64, true));
+            Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(typed.data)
+}
+
+/// Puts values in the place of parameters. `declared` are named parameters in the order they were planned with.
+///
+/// # Errors
+/// A missing or extra value, a value of the wrong type; each names the parameter.
+pub(super) fn bind(plan: LogicalPlan, params: &Params, declared: &[FieldRef]) -> Result<LogicalPlan, QueryError> {
+    let wanted = parameters_of(&plan)?;
+    check_count(&wanted, params)?;
+    if wanted.is_empty() {
+        return Ok(plan);
+    }
+    let mut values: HashMap<String, ScalarAndMetadata> = HashMap::with_capacity(wanted.len());
+    for (id, field) in &wanted {
+        let (name, value) = value_of(id, params, declared)?;
+        let value = match field {
+            Some(field) => fit(value, field.data_type()).map_err(|reason| wrong(&name, &reason))?,
+            None => value.clone(),
+        };
+        values.insert(id.trim_start_matches('$').to_owned(), ScalarAndMetadata::from(value));
+    }
+    Ok(plan.replace_params_with_values(&ParamValues::Map(values))?)
+}
+
+fn check_count(wanted: &[(String, Option<FieldRef>)], params: &Params) -> Result<(), QueryError> {
+    let needed = wanted.iter().filter_map(|(id, _)| position(id)).max().unwrap_or(0);
+    match params {
+        Params::Positional(values) if values.len() != needed => Err(QueryError::Invalid {
+            message: format!("statement has {needed} parameters, {} values were given", values.len()),
+        }),
+        Params::None if !wanted.is_empty() => Err(QueryError::Invalid {
+            message: format!("statement has {} parameters, no values were given", wanted.len()),
+        }),
+        Params::None | Params::Positional(_) | Params::Named(_) => Ok(()),
+    }
+}
+
+fn value_of<'p>(id: &str, params: &'p Params, declared: &[FieldRef]) -> Result<(String, &'p ScalarValue), QueryError> {
+    let found = match (params, position(id)) {
+        (Params::Positional(values), Some(index)) => (id.to_owned(), values.get(index - 1)),
+        (Params::Named(values), Some(index)) => match declared.get(index - 1) {
+            Some(field) => (format!("${}", field.name()), values.get(field.name())),
+            None => (id.to_owned(), values.get(&id[1..])),
+        },
+        (Params::Named(values), None) => (id.to_owned(), values.get(id.trim_start_matches('$'))),
+        (Params::None | Params::Positional(_), _) => (id.to_owned(), None),
+    };
+    match found {
+        (name, Some(value)) => Ok((name, value)),
+        (name, None) => Err(QueryError::Invalid { message: format!("no value was given for parameter {name}") }),
+    }
+}
+
+fn wrong(name: &str, reason: &str) -> QueryError {
+    QueryError::Invalid { message: format!("parameter {name}: {reason}") }
+}
+
+/// 1 for `$1`.
+fn position(id: &str) -> Option<usize> {
+    id.strip_prefix('$')?.parse().ok().filter(|index| *index > 0)
+}
+
+/// `value` as `wanted`, or why it is not one.
+pub(super) fn fit(value: &ScalarValue, wanted: &DataType) -> Result<ScalarValue, String> {
+    let own = value.data_type();
+    if own == *wanted {
+        return Ok(value.clone());
+    }
+    let refuse = || format!("'{value}' is not a valid {}", sql_name(wanted));
+    if value.is_null() {
+        return ScalarValue::try_from(wanted).map_err(|_| refuse());
+    }
+    let text = matches!(own, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let cast = value.cast_to(wanted).map_err(|_| refuse())?;
+    if cast.is_null() {
+        return Err(refuse());
+    }
+    let narrowing = own.is_numeric() && wanted.is_numeric() && !wanted.is_floating();
+    if !text && narrowing && cast.cast_to(&own).map_err(|_| refuse())? != *value {
+        return Err(refuse());
+    }
+    Ok(cast)
+}
+
+/// A type as users write it.
+pub(super) fn sql_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int8 => "TINYINT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INTEGER".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
+        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
+        DataType::UInt32 => "INTEGER UNSIGNED".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".to_owned(),
+        DataType::Date32 | DataType::Date64 => "DATE".to_owned(),
+        DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
+        DataType::Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE".to_owned(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            format!("DECIMAL({precision}, {scale})")
+        }
+        DataType::List(field) | DataType::LargeList(field) => format!("{}[]", sql_name(field.data_type())),
+        DataType::Dictionary(_, value) => sql_name(value),
+        other => other.to_string().to_uppercase(),
+    }
+}
+
+/// Whether a plan has any parameter left.
+pub(super) fn has_placeholder(plan: &LogicalPlan) -> Result<bool, QueryError> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_))))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_fit_only_without_loss() {
+        let decimal = ScalarValue::Decimal128(Some(150), 10, 2);
+        assert!(fit(&decimal, &DataType::Int64).is_err());
+        assert_eq!(fit(&ScalarValue::Decimal128(Some(100), 10, 2), &DataType::Int64), Ok(ScalarValue::from(1_i64)));
+        assert_eq!(fit(&ScalarValue::from("42"), &DataType::Int64), Ok(ScalarValue::from(42_i64)));
+        assert_eq!(fit(&ScalarValue::Int64(Some(7)), &DataType::Int32), Ok(ScalarValue::Int32(Some(7))));
+        assert!(fit(&ScalarValue::Int64(Some(i64::MAX)), &DataType::Int32).is_err());
+        assert!(fit(&ScalarValue::from(1.5), &DataType::Int64).is_err());
+        assert_eq!(fit(&ScalarValue::Null, &DataType::Int64), Ok(ScalarValue::Int64(None)));
+        assert_eq!(fit(&ScalarValue::from("x"), &DataType::Int64), Err("'x' is not a valid BIGINT".to_owned()));
+    }
+}

@@ -1,0 +1,230 @@
+//! SQL to logical plan, over relations that were pinned beforehand ([`Relations`]): planning does no I/O.
+//!
+//! Views are planned here, inside the statement that reads them, so a statement sees one version of everything below.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult, TableReference, plan_datafusion_err};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::execution::SessionState;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+
+use super::fault::{external, from_parser};
+use super::functions::SqlTypes;
+use super::tables::{Relation, Relations, storable};
+use super::{QueryError, fault};
+
+/// Plans one statement.
+pub(super) struct Planner<'a> {
+    state: &'a SessionState,
+    relations: &'a Relations,
+    spans: bool,
+    /// Views being planned, outermost first.
+    open_views: RefCell<Vec<String>>,
+}
+
+/// Types known for `$1` … and `$name`.
+pub(super) type ParameterTypes = Vec<Option<FieldRef>>;
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(state: &'a SessionState, relations: &'a Relations) -> Self {
+        Self { state, relations, spans: false, open_views: RefCell::default() }
+    }
+
+    /// The unoptimised plan of a query; `types` are those of `$1`, `$2`, … as far as known.
+    ///
+    /// # Errors
+    /// What the user got wrong, with its place in the text.
+    pub(super) fn query(&self, statement: &Statement, types: ParameterTypes) -> Result<LogicalPlan, QueryError> {
+        let planned = self.plan(statement, types.clone());
+        if planned.is_ok() || self.spans {
+            return planned.map_err(QueryError::from);
+        }
+        // Positions cost time in every expression, so they are collected only when there is an error to place.
+        let again = Planner { spans: true, open_views: RefCell::default(), ..*self };
+        again.plan(statement, types).map_err(QueryError::from)
+    }
+
+    fn plan(&self, statement: &Statement, types: ParameterTypes) -> DataFusionResult<LogicalPlan> {
+        let plan = match statement {
+            Statement::Statement(statement) => {
+                let mut context = PlannerContext::new().with_prepare_param_data_types(types);
+                self.sql_to_rel().sql_statement_to_plan_with_context(*statement.clone(), &mut context)
+            }
+            other => self.sql_to_rel().statement_to_plan(other.clone()),
+        }?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)?;
+        Ok(plan)
+    }
+
+    /// An expression over the columns of `schema`.
+    pub(super) fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, QueryError> {
+        let parsed = DFParserBuilder::new(sql).build().and_then(|mut parser| parser.parse_into_expr());
+        let parsed = parsed.map_err(QueryError::from)?;
+        let planned = self.sql_to_rel().sql_to_expr(parsed.expr, schema, &mut PlannerContext::new());
+        planned.map_err(QueryError::from)
+    }
+
+    fn sql_to_rel(&self) -> SqlToRel<'_, Self> {
+        let options = &self.state.config_options().sql_parser;
+        let options = ParserOptions::new()
+            .with_parse_float_as_decimal(options.parse_float_as_decimal)
+            .with_enable_ident_normalization(options.enable_ident_normalization)
+            .with_support_varchar_with_length(options.support_varchar_with_length)
+            .with_map_string_types_to_utf8view(options.map_string_types_to_utf8view)
+            .with_collect_spans(self.spans)
+            .with_default_null_ordering(options.default_null_ordering.as_str().into());
+        SqlToRel::new_with_options(self, options)
+    }
+
+    fn view(&self, name: &str, statement: &Statement) -> DataFusionResult<LogicalPlan> {
+        if self.open_views.borrow().iter().any(|open| open == name) {
+            let cycle = self.open_views.borrow().iter().cloned().chain([name.to_owned()]).collect();
+            return Err(external(QueryError::Catalog(crate::catalog::CatalogError::Cycle { cycle })));
+        }
+        self.open_views.borrow_mut().push(name.to_owned());
+        let inner = Planner { spans: false, open_views: self.open_views.clone(), ..*self };
+        let planned = inner.plan(statement, Vec::new());
+        self.open_views.borrow_mut().pop();
+        planned.map_err(|error| in_view(name, error))
+    }
+}
+
+/// An error in a view's own text says which view; its position would be a place in another text.
+fn in_view(name: &str, error: DataFusionError) -> DataFusionError {
+    match QueryError::from(error) {
+        QueryError::Invalid { message } => {
+            external(QueryError::Invalid { message: format!("view '{name}' no longer works: {message}") })
+        }
+        other => external(other),
+    }
+}
+
+/// Parses exactly one statement.
+///
+/// # Errors
+/// Syntax errors with line and column.
+pub(super) fn parse(sql: &str) -> Result<Statement, QueryError> {
+    let parsed = DFParserBuilder::new(sql).build().and_then(|mut parser| parser.parse_statements());
+    let mut statements = parsed.map_err(|error| match error {
+        DataFusionError::SQL(error, _) => from_parser(&error.to_string()),
+        other => QueryError::from(other),
+    })?;
+    match (statements.pop_front(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        (Some(_), false) => {
+            Err(QueryError::Invalid { message: "one statement at a time; there is more after ';'".to_owned() })
+        }
+        (None, _) => Err(QueryError::Invalid { message: "there is no statement".to_owned() }),
+    }
+}
+
+impl ContextProvider for Planner<'_> {
+    fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
+        match self.relations.find(&name).map_err(fault::external)? {
+            Relation::Table(source) => Ok(source.clone()),
+            Relation::View { name, statement } => {
+                let plan = self.view(name, statement)?;
+                Ok(provider_as_source(Arc::new(ViewTable::new(plan, None))))
+            }
+            Relation::Planned { name, statement } => {
+                let plan = self.view(name, statement)?;
+                let columns = storable(plan.schema().as_arrow()).map_err(external)?;
+                Ok(provider_as_source(Arc::new(EmptyTable::new(columns))))
+            }
+        }
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
+        let function = self
+            .state
+            .table_functions()
+            .get(name)
+            .cloned()
+            .ok_or_else(|| plan_datafusion_err!("table function '{name}' not found"))?;
+        let context = SimplifyContext::builder()
+            .with_config_options(self.state.config_options().clone())
+            .with_query_execution_start_time(self.state.execution_props().query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .collect::<DataFusionResult<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: arrow::datatypes::SchemaRef,
+    ) -> DataFusionResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(SqlTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,247 @@
+//! Statements running now and finished lately: what `system.queries` shows and [`cancel`](super::Engine::cancel) finds.
+//!
+//! A [`Run`] is shared by whoever works on the statement; its [`Watch`] ends it exactly once, on the last drop at the latest.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{Origin, QueryError, QueryId, Session};
+use crate::base::{Classify, Kind, Stopwatch, Timestamp};
+use crate::telemetry::metrics;
+
+/// Characters of SQL kept per statement.
+const SQL_KEPT: usize = 10_000;
+
+/// How far a statement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Waiting,
+    Planning,
+    Running,
+    Done,
+    Failed(Kind),
+}
+
+impl State {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Planning => "planning",
+            State::Running => "running",
+            State::Done => "done",
+            State::Failed(Kind::Cancelled) => "cancelled",
+            State::Failed(_) => "failed",
+        }
+    }
+}
+
+impl Origin {
+    /// Stable name for `system.queries` and metrics.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Origin::FlightSql => "flight_sql",
+            Origin::Http => "http",
+            Origin::Endpoint => "endpoint",
+            Origin::Repl => "repl",
+            Origin::Internal => "internal",
+        }
+    }
+}
+
+/// One statement.
+pub(super) struct Run {
+    pub(super) id: QueryId,
+    pub(super) session_id: String,
+    pub(super) user: String,
+    pub(super) origin: Origin,
+    pub(super) sql: String,
+    pub(super) started_at: Timestamp,
+    pub(super) cancel: CancellationToken,
+    stopwatch: Stopwatch,
+    rows: AtomicU64,
+    progress: Mutex<(State, Option<String>)>,
+    elapsed: Mutex<Option<Duration>>,
+}
+
+impl Run {
+    pub(super) fn state(&self) -> State {
+        self.progress.lock().0
+    }
+
+    /// What went wrong, for people.
+    pub(super) fn error(&self) -> Option<String> {
+        self.progress.lock().1.clone()
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.elapsed.lock().unwrap_or_else(|| self.stopwatch.elapsed())
+    }
+}
+
+/// All statements of an engine.
+pub(super) struct Registry {
+    running: Mutex<HashMap<QueryId, Arc<Run>>>,
+    finished: Mutex<VecDeque<Arc<Run>>>,
+    kept: usize,
+}
+
+impl Registry {
+    pub(super) fn new(kept: usize) -> Arc<Self> {
+        Arc::new(Self { running: Mutex::default(), finished: Mutex::default(), kept })
+    }
+
+    /// Lists a new statement; it is listed as running until its [`Watch`] ends.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        sql: &str,
+        session: &Session,
+        cancel: &CancellationToken,
+        now: Timestamp,
+    ) -> Watch {
+        let run = Arc::new(Run {
+            id: QueryId(uuid::Uuid::now_v7().simple().to_string()),
+            session_id: session.id.clone(),
+            user: session.user.clone(),
+            origin: session.origin,
+            sql: sql.chars().take(SQL_KEPT).collect(),
+            started_at: now,
+            cancel: cancel.child_token(),
+            stopwatch: Stopwatch::start(),
+            rows: AtomicU64::new(0),
+            progress: Mutex::new((State::Waiting, None)),
+            elapsed: Mutex::new(None),
+        });
+        self.running.lock().insert(run.id.clone(), run.clone());
+        Watch { run, registry: self.clone(), ended: false }
+    }
+
+    /// Signals a running statement; false when there is none of this id.
+    pub(super) fn cancel(&self, id: &QueryId) -> bool {
+        let run = self.running.lock().get(id).cloned();
+        run.is_some_and(|run| {
+            run.cancel.cancel();
+            true
+        })
+    }
+
+    /// Running statements, then finished ones, newest first.
+    pub(super) fn list(&self) -> Vec<Arc<Run>> {
+        let mut runs: Vec<Arc<Run>> = self.running.lock().values().cloned().collect();
+        runs.sort_by(|left, right| right.id.cmp(&left.id));
+        runs.extend(self.finished.lock().iter().cloned());
+        runs
+    }
+
+    fn end(&self, run: &Arc<Run>) {
+        self.running.lock().remove(&run.id);
+        let mut finished = self.finished.lock();
+        finished.push_front(run.clone());
+        finished.truncate(self.kept);
+    }
+}
+
+/// Holds a statement's place in the list. Dropped without a word, the statement counts as cancelled.
+pub(super) struct Watch {
+    pub(super) run: Arc<Run>,
+    registry: Arc<Registry>,
+    ended: bool,
+}
+
+impl Watch {
+    pub(super) fn enter(&self, state: State) {
+        self.run.progress.lock().0 = state;
+    }
+
+    pub(super) fn add_rows(&self, rows: u64) {
+        self.run.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(super) fn succeed(mut self) {
+        self.end(State::Done, None);
+    }
+
+    pub(super) fn fail(mut self, error: &QueryError) {
+        self.end(State::Failed(error.kind()), Some(crate::base::error::chain(error)));
+    }
+
+    fn end(&mut self, state: State, error: Option<String>) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        let run = &self.run;
+        let elapsed = run.stopwatch.elapsed();
+        *run.elapsed.lock() = Some(elapsed);
+        *run.progress.lock() = (state, error);
+        self.registry.end(run);
+        let (rows, origin) = (run.rows(), run.origin.as_str());
+        let labels = [("state", state.as_str()), ("origin", origin)];
+        metrics().count("adlake_queries", "Statements by how they ended", &labels, 1);
+        metrics().count("adlake_query_rows", "Rows answered or written", &[("origin", origin)], rows);
+        metrics().observe_seconds(
+            "adlake_query_seconds",
+            "Time of a statement until its last row",
+            &[("origin", origin)],
+            elapsed.as_secs_f64(),
+        );
+        match state {
+            State::Failed(Kind::Internal | Kind::DataLoss) => {
+                tracing::error!(query_id = %run.id, origin, sql = run.sql, error = run.error(), "statement failed");
+            }
+            _ => {
+                let elapsed_us = elapsed.as_micros();
+                tracing::debug!(query_id = %run.id, origin, state = state.as_str(), rows, elapsed_us, "statement ended");
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.run.cancel.cancel();
+        self.end(State::Failed(Kind::Cancelled), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(registry: &Arc<Registry>, sql: &str) -> Watch {
+        let session = Session::new("s", "u", Origin::Repl);
+        registry.begin(sql, &session, &CancellationToken::new(), Timestamp(1))
+    }
+
+    #[test]
+    fn a_statement_ends_once_and_is_remembered() {
+        let registry = Registry::new(2);
+        begin(&registry, "first").succeed();
+        begin(&registry, "second").fail(&QueryError::Invalid { message: "no".to_owned() });
+        drop(begin(&registry, "third"));
+        let running = begin(&registry, "fourth");
+        let states: Vec<_> = registry.list().iter().map(|run| (run.sql.clone(), run.state().as_str())).collect();
+        let expected = [("fourth", "waiting"), ("third", "cancelled"), ("second", "failed")];
+        assert_eq!(states, expected.map(|(sql, state)| (sql.to_owned(), state)));
+        running.succeed();
+    }
+
+    #[test]
+    fn cancel_reaches_running_statements_only() {
+        let registry = Registry::new(2);
+        let watch = begin(&registry, "x");
+        let id = watch.run.id.clone();
+        assert!(registry.cancel(&id));
+        assert!(watch.run.cancel.is_cancelled());
+        watch.succeed();
+        assert!(!registry.cancel(&id));
+    }
+}

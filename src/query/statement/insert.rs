@@ -1,0 +1,143 @@
+//! `INSERT INTO table [(columns)] query`: the query runs like any other; its rows, conformed to the table, go to `Commands`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, Value};
+
+use super::Work;
+use super::conform::{Mapping, conform};
+use super::query::{Question, physical};
+use crate::base::suggestion;
+use crate::catalog::{Definition, TableDefinition};
+use crate::query::engine::Inner;
+use crate::query::params;
+use crate::query::planner::{ParameterTypes, Planner, parse};
+use crate::query::stream::{self, Held};
+use crate::query::tables::{Relations, references};
+use crate::query::{Answer, CommandContext, Prepared, QueryError, StatementKind};
+
+/// What was written.
+pub(super) struct Insert {
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
+    pub(super) source: String,
+}
+
+/// Inserts the rows of the source; returns when they are committed.
+pub(super) async fn run(work: &Work, insert: Insert, context: CommandContext) -> Result<Answer, QueryError> {
+    let engine = &work.engine;
+    let table = target(engine, &insert.table).await?;
+    let places = places(&insert, &table.columns)?;
+    let mut question = Question::new(&insert.source, &work.params, &work.declared)?;
+    if question.types.is_empty() {
+        question.types = value_types(&question.statement, &places, &table.columns);
+    }
+    let relations = Relations::pinned(engine, references(&question.statement)?).await?;
+    let plan = physical(engine, question, relations, work.now).await?;
+    let schema = super::query::answer_schema(&plan.schema());
+    let mapping = mapping(&insert, &schema, &table.columns, &places)?;
+    let held = Held { watch: None, permit: None, cancel: work.cancel.clone(), limit: work.limit };
+    let rows = conform(stream::start(&engine.shared, plan, schema, held), mapping);
+    let report = engine.commands()?.insert(&insert.table, rows, context).await?;
+    let mut message = format!("{} rows inserted into {}", report.accepted, insert.table);
+    if report.duplicates > 0 {
+        message.push_str(&format!(", {} were there already", report.duplicates));
+    }
+    if report.rejected > 0 {
+        message.push_str(&format!(", {} rejected (see system.rejects)", report.rejected));
+    }
+    Ok(work.done(Some(report.accepted), message))
+}
+
+/// Parameters of the source.
+pub(super) async fn prepare(engine: &Arc<Inner>, insert: Insert, schema: SchemaRef) -> Result<Prepared, QueryError> {
+    let table = target(engine, &insert.table).await?;
+    let places = places(&insert, &table.columns)?;
+    let statement = parse(&insert.source)?;
+    let types = value_types(&statement, &places, &table.columns);
+    let relations = Relations::pinned(engine, references(&statement)?).await?;
+    let state = engine.shared.state_at(engine.clock.now());
+    let planning = async move {
+        let plan = params::type_limits(Planner::new(&state, &relations).query(&statement, types)?)?;
+        mapping(&insert, plan.schema().as_arrow(), &table.columns, &places)?;
+        Ok(Prepared { kind: StatementKind::Update, schema, parameters: params::parameter_schema(&plan)? })
+    };
+    engine.shared.cpu.spawn(planning).await?
+}
+
+async fn target(engine: &Arc<Inner>, name: &str) -> Result<TableDefinition, QueryError> {
+    let mut catalog = engine.catalog.snapshot();
+    if !catalog.relations.contains_key(name) {
+        catalog = engine.catalog.refresh().await?;
+    }
+    let object = catalog.relation(name)?;
+    match &object.definition {
+        Definition::Table(table) => Ok(table.clone()),
+        Definition::View(_) | Definition::MaterializedView(_) | Definition::Endpoint(_) => Err(QueryError::Invalid {
+            message: format!("'{name}' is a {}; rows are inserted into tables only", object.kind),
+        }),
+    }
+}
+
+/// The table's column for each column of the source.
+fn places(insert: &Insert, columns: &Schema) -> Result<Vec<usize>, QueryError> {
+    if insert.columns.is_empty() {
+        return Ok((0..columns.fields().len()).collect());
+    }
+    let mut places = Vec::with_capacity(insert.columns.len());
+    for name in &insert.columns {
+        let Some((place, _)) = columns.column_with_name(name) else {
+            let hint = suggestion(name, columns.fields().iter().map(|field| field.name().as_str()));
+            return Err(QueryError::Invalid {
+                message: format!("table '{}' has no column '{name}'{hint}", insert.table),
+            });
+        };
+        if places.contains(&place) {
+            return Err(QueryError::Invalid { message: format!("column '{name}' is named twice") });
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+fn mapping(insert: &Insert, source: &Schema, columns: &Schema, places: &[usize]) -> Result<Mapping, QueryError> {
+    let given = source.fields().len();
+    if given != places.len() {
+        let names: Vec<&str> = places.iter().map(|place| columns.field(*place).name().as_str()).collect();
+        return Err(QueryError::Invalid {
+            message: format!(
+                "INSERT INTO {} gives {given} values per row for {} columns ({})",
+                insert.table,
+                places.len(),
+                names.join(", ")
+            ),
+        });
+    }
+    let from = (0..columns.fields().len()).map(|column| places.iter().position(|place| *place == column)).collect();
+    Mapping::new(source, columns, from)
+}
+
+/// A parameter that stands alone in VALUES has the type of the column it is for.
+fn value_types(statement: &SqlStatement, places: &[usize], columns: &Schema) -> ParameterTypes {
+    let mut types: Vec<Option<FieldRef>> = Vec::new();
+    let SqlStatement::Statement(statement) = statement else { return types };
+    let Statement::Query(query) = statement.as_ref() else { return types };
+    let SetExpr::Values(values) = query.body.as_ref() else { return types };
+    for row in &values.rows {
+        for (value, place) in row.content.iter().zip(places) {
+            let Expr::Value(value) = value else { continue };
+            let Value::Placeholder(id) = &value.value else { continue };
+            let Some(index) = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) else { continue };
+            if index == 0 || index > 65_535 {
+                continue;
+            }
+            if types.len() < index {
+                types.resize(index, None);
+            }
+            types[index - 1] = columns.fields().get(*place).cloned();
+        }
+    }
+    types
+}

@@ -1,0 +1,141 @@
+//! One file per family of statements. [`run`] decides which; [`prepare`] tells what it would answer.
+
+mod change;
+mod conform;
+mod insert;
+pub(super) mod query;
+mod show;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use tokio_util::sync::CancellationToken;
+
+use super::engine::Inner;
+use super::placeholders::number_placeholders;
+use super::running::{State, Watch};
+use super::stream::Limit;
+use super::{Answer, Outcome, Params, Prepared, Progress, QueryError, QueryId, Session, StatementKind};
+use crate::base::Timestamp;
+use crate::catalog::{Statement, parse_statement};
+
+pub(super) use show::TIMEOUT;
+
+/// One statement being worked on.
+pub(super) struct Work {
+    pub(super) engine: Arc<Inner>,
+    pub(super) session: Arc<Session>,
+    pub(super) params: Params,
+    pub(super) declared: Vec<FieldRef>,
+    pub(super) progress: Option<Arc<dyn Progress>>,
+    /// Taken by what outlives the call: a stream of rows.
+    pub(super) watch: Option<Watch>,
+    pub(super) query_id: QueryId,
+    pub(super) cancel: CancellationToken,
+    pub(super) limit: Limit,
+    pub(super) now: Timestamp,
+}
+
+impl Work {
+    pub(super) fn enter(&self, state: State) {
+        if let Some(watch) = &self.watch {
+            watch.enter(state);
+        }
+    }
+
+    /// The same work for another task; the place in the list of statements stays here.
+    fn without_watch(&self) -> Work {
+        Work {
+            engine: self.engine.clone(),
+            session: self.session.clone(),
+            params: self.params.clone(),
+            declared: self.declared.clone(),
+            progress: self.progress.clone(),
+            watch: None,
+            query_id: self.query_id.clone(),
+            cancel: self.cancel.clone(),
+            limit: self.limit,
+            now: self.now,
+        }
+    }
+
+    /// The answer of a statement without rows.
+    pub(super) fn done(&self, rows: Option<u64>, message: impl Into<String>) -> Answer {
+        Answer {
+            query_id: self.query_id.clone(),
+            schema: summary_schema(),
+            outcome: Outcome::Done { rows, message: message.into() },
+            details: None,
+            data_as_of: self.now,
+        }
+    }
+}
+
+/// Of statements that change something.
+fn summary_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, true), Field::new("message", DataType::Utf8, true)]))
+}
+
+/// Runs one statement.
+pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
+    let (cancel, limit) = (work.cancel.clone(), work.limit);
+    match parse(sql)? {
+        Statement::Query(text) => within(cancel, limit, query::run(work, show::functions(&text))).await,
+        Statement::Show(target) => show::show(work, target).await,
+        Statement::Describe { name } => show::describe(work, &name).await,
+        Statement::Set { key, value } => show::set(work, &key, &value),
+        Statement::Reset { key } => show::reset(work, key.as_deref()),
+        Statement::Insert { table, columns, source } => {
+            let insert = insert::Insert { table, columns, source };
+            change::insert(work, insert).await
+        }
+        Statement::Refresh(refresh) => change::refresh(work, refresh).await,
+        Statement::Copy(copy) => change::copy(work, copy).await,
+        Statement::Create(create) => change::create(work, *create).await,
+        Statement::Drop(drop) => change::drop_object(work, drop).await,
+        Statement::AlterAddColumn(alter) => change::add_column(work, alter).await,
+    }
+}
+
+/// Kind, columns and parameters, without running.
+pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str) -> Result<Prepared, QueryError> {
+    let command = |kind| Prepared { kind, schema: summary_schema(), parameters: Arc::new(Schema::empty()) };
+    match parse(sql)? {
+        Statement::Query(text) => query::prepare(engine, show::functions(&text)).await,
+        Statement::Show(target) => show::prepare(engine, show::Shown::Target(target)).await,
+        Statement::Describe { name } => show::prepare(engine, show::Shown::Name(name)).await,
+        Statement::Insert { table, columns, source } => {
+            insert::prepare(engine, insert::Insert { table, columns, source }, summary_schema()).await
+        }
+        Statement::Refresh(_) | Statement::Copy(_) => Ok(command(StatementKind::Update)),
+        Statement::Create(_)
+        | Statement::Drop(_)
+        | Statement::AlterAddColumn(_)
+        | Statement::Set { .. }
+        | Statement::Reset { .. } => Ok(command(StatementKind::Command)),
+    }
+}
+
+/// Parses a statement with its `?` numbered; a syntax error has its place in the text as the user wrote it.
+fn parse(sql: &str) -> Result<Statement, QueryError> {
+    let numbered = number_placeholders(sql)?;
+
+    parse_statement(&numbered).map_err(|error| match parse_statement(sql) {
+        Err(original) => original.into(),
+        Ok(_) => error.into(),
+    })
+}
+
+/// `work`, unless cancelled or out of time first.
+async fn within<T, F>(cancel: CancellationToken, limit: Limit, work: F) -> Result<T, QueryError>
+where
+    F: Future<Output = Result<T, QueryError>>,
+{
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(QueryError::Cancelled),
+        () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
+        done = work => done,
+    }
+}

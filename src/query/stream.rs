@@ -1,0 +1,137 @@
+//! Rows from the CPU runtime to whoever asked: a few batches ahead, no more.
+//!
+//! ```text
+//! plan ─► CPU runtime: poll, count ─► bounded channel ─► caller's stream
+//!                ▲ cancel token, time limit, caller gone
+//! ```
+//! The statement's place in the list, its turn and its memory are given back when the last row is sent or the caller drops
+//! the stream, whichever is first. A panic in a plan becomes the stream's error.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use super::QueryError;
+use super::admission::Permit;
+use super::fault::external;
+use super::running::{State, Watch};
+use super::runtime::{Shared, panicked};
+
+/// Batches computed ahead of the reader.
+const BATCHES_AHEAD: usize = 4;
+
+/// When a statement has to be finished.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) deadline: Instant,
+    pub(super) allowed: Duration,
+}
+
+impl Limit {
+    pub(super) fn starting_now(allowed: Duration) -> Self {
+        let now = Instant::now();
+        let far = Duration::from_secs(365 * 24 * 3600);
+        Self { deadline: now + allowed.min(far), allowed }
+    }
+
+    pub(super) fn error(&self) -> QueryError {
+        QueryError::Timeout { limit: crate::base::Span(self.allowed).to_string() }
+    }
+}
+
+/// What a running query holds until its end.
+pub(super) struct Held {
+    /// `None` for work inside another statement.
+    pub(super) watch: Option<Watch>,
+    pub(super) permit: Option<Permit>,
+    pub(super) cancel: CancellationToken,
+    pub(super) limit: Limit,
+}
+
+/// Starts a plan; its rows come from the returned stream.
+///
+/// `schema` has the plan's names and types.
+pub(super) fn start(
+    shared: &Shared,
+    plan: Arc<dyn ExecutionPlan>,
+    schema: SchemaRef,
+    held: Held,
+) -> SendableRecordBatchStream {
+    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+    let rows = Rows { plan, task: shared.task(), schema: schema.clone(), sender };
+    shared.cpu.detach(drive(rows, held));
+    Box::pin(RecordBatchStreamAdapter::new(schema, ReceiverStream::new(receiver)))
+}
+
+struct Rows {
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+    schema: SchemaRef,
+    sender: mpsc::Sender<Result<RecordBatch, DataFusionError>>,
+}
+
+async fn drive(rows: Rows, held: Held) {
+    let sender = rows.sender.clone();
+    let Held { watch, permit, cancel, limit } = held;
+    if let Some(watch) = &watch {
+        watch.enter(State::Running);
+    }
+    let running = AssertUnwindSafe(forward(rows, watch.as_ref())).catch_unwind();
+    let outcome = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(QueryError::Cancelled),
+        () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
+        () = sender.closed() => Err(QueryError::Cancelled),
+        ended = running => ended.unwrap_or_else(|payload| Err(panicked(&*payload))),
+    };
+    drop(permit);
+    match outcome {
+        Ok(()) => {
+            if let Some(watch) = watch {
+                watch.succeed();
+            }
+        }
+        Err(error) => {
+            if let Some(watch) = watch {
+                watch.fail(&error);
+            }
+            // Nobody listening is fine: then nobody needs the error.
+            let _ = sender.send(Err(external(error))).await;
+        }
+    }
+}
+
+async fn forward(rows: Rows, watch: Option<&Watch>) -> Result<(), QueryError> {
+    let Rows { plan, task, schema, sender } = rows;
+    let mut batches = execute_stream(plan, task)?;
+    while let Some(batch) = batches.next().await {
+        let batch = under(&schema, batch?)?;
+        if let Some(watch) = watch {
+            watch.add_rows(u64::try_from(batch.num_rows()).unwrap_or(0));
+        }
+        if batch.num_rows() > 0 && sender.send(Ok(batch)).await.is_err() {
+            return Err(QueryError::Cancelled);
+        }
+    }
+    Ok(())
+}
+
+/// The batch under the announced schema, which differs only in what it says about nulls.
+fn under(schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let (_, columns, _) = batch.into_parts();
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(|error| QueryError::Internal { message: format!("rows do not have the planned columns: {error}") })
+}

@@ -1,0 +1,52 @@
+//! `system.queries`: statements running now and finished lately, in this process, newest first.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use super::rows::{batch, moment, moments, numbers, texts};
+use crate::query::QueryError;
+use crate::query::engine::Inner;
+use crate::query::running::State;
+
+pub(super) fn schema() -> SchemaRef {
+    super::rows::schema(&[
+        ("query_id", DataType::Utf8),
+        ("session_id", DataType::Utf8),
+        ("user_name", DataType::Utf8),
+        ("origin", DataType::Utf8),
+        ("state", DataType::Utf8),
+        ("started_at", moment()),
+        ("elapsed_ms", DataType::Int64),
+        ("rows", DataType::Int64),
+        ("error_kind", DataType::Utf8),
+        ("error", DataType::Utf8),
+        ("sql", DataType::Utf8),
+    ])
+}
+
+pub(super) fn rows(engine: &Arc<Inner>) -> Result<RecordBatch, QueryError> {
+    let all = engine.registry.list();
+    let states: Vec<State> = all.iter().map(|run| run.state()).collect();
+    let kinds = states.iter().map(|state| match state {
+        State::Failed(kind) => Some(kind.as_str()),
+        State::Waiting | State::Planning | State::Running | State::Done => None,
+    });
+    batch(
+        schema(),
+        vec![
+            texts(all.iter().map(|run| Some(&run.id.0))),
+            texts(all.iter().map(|run| Some(&run.session_id))),
+            texts(all.iter().map(|run| Some(&run.user))),
+            texts(all.iter().map(|run| Some(run.origin.as_str()))),
+            texts(states.iter().map(|state| Some(state.as_str()))),
+            moments(all.iter().map(|run| Some(run.started_at))),
+            numbers(all.iter().map(|run| u64::try_from(run.elapsed().as_millis()).ok())),
+            numbers(all.iter().map(|run| Some(run.rows()))),
+            texts(kinds),
+            texts(all.iter().map(|run| run.error())),
+            texts(all.iter().map(|run| Some(&run.sql))),
+        ],
+    )
+}
