@@ -37,7 +37,7 @@ fn with_column(sql: &str, field: &FieldRef) -> Result<Create, QueryError> {
     let broken =
         |reason: &str| QueryError::Internal { message: format!("cannot add the column to the stored text: {reason}") };
     let close = matching_parenthesis(sql).ok_or_else(|| broken("its column list has no end"))?;
-    let text = format!("{},\n  {}\n{}", sql[..close].trim_end(), column_sql(field), &sql[close..]);
+    let text = format!("{}\n  , {}\n{}", sql[..close].trim_end(), column_sql(field), &sql[close..]);
     let Statement::Create(create) = parse_statement(&text)? else { return Err(broken("it is no CREATE")) };
     let Definition::Table(definition) = &create.definition else { return Err(broken("it is no table")) };
     match definition.columns.fields().last() {
