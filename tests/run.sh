@@ -34,6 +34,7 @@ tools() {
   command -v cmake >/dev/null || apt_install cmake
   command -v java >/dev/null || apt_install default-jdk-headless
   command -v mvn >/dev/null || apt_install maven
+  command -v go >/dev/null || apt_install golang-go
   command -v tmux >/dev/null || apt_install tmux
   command -v curl >/dev/null || apt_install curl
   command -v python3 >/dev/null || apt_install python3

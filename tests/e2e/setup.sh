@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 TOOLS=$(cd .. && pwd)/.tools
-mkdir -p "$TOOLS"
+mkdir -p "$TOOLS/bin"
 
 done_before() { [ -f "$2" ] && [ "$(cat "$2")" = "$1" ]; }
 retry() { for attempt in 1 2 3; do "$@" && return 0; echo "attempt $attempt failed: $*" >&2; sleep $((attempt * 5)); done; return 1; }
@@ -20,4 +20,11 @@ sources=$(cat jdbc/pom.xml $(find jdbc/src -name '*.java' | sort) | sha256sum | 
 if ! done_before "$sources" "$TOOLS/jdbc/.installed"; then
   mvn --quiet --batch-mode --offline -f jdbc/pom.xml package >/dev/null 2>&1 || retry mvn --quiet --batch-mode -f jdbc/pom.xml package
   echo "$sources" >"$TOOLS/jdbc/.installed"
+fi
+
+# A real S3-compatible server, built from its Go module: Apache-2.0, small, one binary, atomic create-if-absent (see test_s3.py).
+gateway=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+if ! done_before "$gateway" "$TOOLS/bin/.versitygw"; then
+  GOBIN="$TOOLS/bin" retry go install "$gateway"
+  echo "$gateway" >"$TOOLS/bin/.versitygw"
 fi

@@ -24,9 +24,11 @@ def free_port():
 class Server:
     """`adlake serve`, started by the constructor, ready when it returns. A context manager that stops it."""
 
-    def __init__(self, lake, sql=None, settings=None, log=None):
-        """`sql`: folder of definitions to apply at start. `settings`: {"section.key": value}. `log`: file for its output."""
+    def __init__(self, lake, sql=None, settings=None, log=None, folder=None):
+        """`lake`: folder or s3://…. `sql`: folder of definitions to apply at start. `settings`: {"section.key": value}.
+        `log`: file for its output. `folder`: where it runs, beside the lake unless said."""
         self.lake = Path(lake)
+        folder = Path(folder) if folder else self.lake.parent
         self.http_port, self.flight_port = free_port(), free_port()
         self.http_url = f"http://127.0.0.1:{self.http_port}"
         self.flight_url = f"grpc://127.0.0.1:{self.flight_port}"
@@ -37,9 +39,9 @@ class Server:
         command = [ADLAKE, "serve", "--lake", str(lake)]
         if sql is not None:
             command += ["--sql", str(sql)]
-        self.log = Path(log) if log else self.lake.parent / f"{self.lake.name}.log"
+        self.log = Path(log) if log else folder / f"{self.lake.name}.log"
         with open(self.log, "ab") as out:
-            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=self.lake.parent)
+            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, cwd=folder)
         self._wait_until_ready()
 
     def _wait_until_ready(self):

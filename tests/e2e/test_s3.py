@@ -1,0 +1,156 @@
+"""The lake in a bucket: a real S3-compatible server (versitygw, built from its Go module) on this machine."""
+
+import json
+import os
+import subprocess
+import threading
+import time
+import urllib.request
+
+import pytest
+from support import ADLAKE, TOOLS, Server, free_port
+
+ACCESS, SECRET, REGION = "adlake-test", "adlake-test-secret", "us-east-1"
+
+TABLE = """
+CREATE TABLE events (event_id VARCHAR NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, ad_id VARCHAR, price_micros BIGINT)
+WITH (event_time='event_time', event_key='event_id', partition_by='day(event_time)', sort_by='ad_id, event_time')
+"""
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """(endpoint, folder of the bucket): with the posix back end a bucket is a folder."""
+    root = tmp_path_factory.mktemp("s3")
+    (root / "ads").mkdir()
+    port = free_port()
+    command = [TOOLS / "bin" / "versitygw", "--access", ACCESS, "--secret", SECRET, "--region", REGION]
+    command += ["--port", f"127.0.0.1:{port}", "posix", str(root)]
+    with open(root.parent / "versitygw.log", "w") as log:
+        gateway = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+    endpoint = f"http://127.0.0.1:{port}"
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(endpoint, timeout=2)
+            break
+        except urllib.error.HTTPError:
+            break
+        except OSError:
+            time.sleep(0.05)
+    yield endpoint, root / "ads"
+    gateway.terminate()
+    gateway.wait(30)
+
+
+def settings(endpoint):
+    return {
+        "storage.s3.endpoint": endpoint,
+        "storage.s3.region": REGION,
+        "storage.s3.access_key_id": ACCESS,
+        "storage.s3.secret_access_key": "env:ADLAKE_TEST_SECRET",
+        "storage.s3.allow_http": "true",
+    }
+
+
+@pytest.fixture
+def serve(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("ADLAKE_TEST_SECRET", SECRET)
+
+    def start(prefix):
+        return Server(f"s3://ads/{prefix}", settings=settings(bucket[0]), folder=tmp_path)
+
+    return start
+
+
+def rows(start, count):
+    lines = [{"event_id": f"e{n}", "event_time": f"2026-11-{1 + n % 3:02}T00:00:00Z", "ad_id": f"ad{n % 7}", "price_micros": n} for n in range(start, start + count)]
+    return "\n".join(map(json.dumps, lines)).encode()
+
+
+def post(server, body):
+    request = urllib.request.Request(server.http_url + "/v1/tables/events/rows", body, {"content-type": "application/x-ndjson"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.loads(response.read())
+
+
+def test_a_lake_in_a_bucket(serve, bucket):
+    with serve("lake") as server:
+        server.sql(TABLE)
+        server.sql("CREATE MATERIALIZED VIEW by_ad WITH (refresh='manual') AS SELECT ad_id, sum(price_micros) AS spend FROM events GROUP BY ad_id")
+        assert post(server, rows(0, 100))["accepted"] == 100
+        again = post(server, rows(50, 100))
+        assert (again["accepted"], again["duplicates"]) == (50, 50)
+        server.sql("REFRESH MATERIALIZED VIEW by_ad")
+        assert server.sql("SELECT sum(spend) AS spend FROM by_ad") == [{"spend": sum(range(150))}]
+    with serve("lake") as server:
+        assert server.sql("SELECT count(*) AS n FROM events WHERE ad_id = 'ad3'") == [{"n": len(range(3, 150, 7))}]
+    assert (bucket[1] / "lake" / "tables" / "events" / "_delta_log" / "00000000000000000000.json").exists()
+
+
+def test_files_are_copied_from_a_bucket(serve, bucket):
+    incoming = bucket[1] / "incoming"
+    incoming.mkdir()
+    (incoming / "a.ndjson").write_bytes(rows(0, 10))
+    (incoming / "b.ndjson").write_bytes(rows(10, 10))
+    with serve("copied") as server:
+        server.sql(TABLE)
+        assert [line["rows"] for line in server.sql("COPY INTO events FROM 's3://ads/incoming/*.ndjson'")] == [10, 10]
+        assert {line["status"] for line in server.sql("COPY INTO events FROM 's3://ads/incoming/*.ndjson'")} == {"already loaded"}
+        assert server.sql("SELECT count(*) AS n FROM events") == [{"n": 20}]
+
+
+def test_two_processes_write_one_table(serve):
+    """Every commit is create-if-absent: two writers never lose or double a row."""
+    with serve("shared") as left:
+        left.sql(TABLE)
+        with serve("shared") as right:
+            def send(server, parts):
+                for part in parts:
+                    post(server, rows(part * 10, 20))
+
+            threads = [threading.Thread(target=send, args=(left, range(0, 20))), threading.Thread(target=send, args=(right, range(5, 25)))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            for server in (left, right):
+                deadline = time.monotonic() + 10
+                while (seen := server.sql("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM events")[0]) != {"n": 260, "ids": 260}:
+                    assert time.monotonic() < deadline, seen
+                    time.sleep(0.1)
+
+
+def test_kill_while_writing_to_a_bucket(serve):
+    acknowledged = []
+    with serve("killed") as server:
+        server.sql(TABLE)
+    for round_number in range(5):
+        with serve("killed") as server:
+            def send():
+                try:
+                    for part in range(1000):
+                        key = round_number * 1000 + part
+                        reply = post(server, rows(key * 10, 10))
+                        assert reply["accepted"] + reply["duplicates"] == 10
+                        acknowledged.append(key)
+                except (OSError, ValueError):
+                    pass
+
+            sender = threading.Thread(target=send)
+            sender.start()
+            time.sleep(0.5 + 0.13 * round_number)
+            server.kill()
+            sender.join()
+    with serve("killed") as server:
+        (seen,) = server.sql("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM events")
+        assert seen["n"] == seen["ids"] and seen["n"] % 10 == 0 and seen["n"] >= 10 * len(acknowledged) > 0, (seen, len(acknowledged))
+
+
+def test_wrong_credentials_are_said(bucket, tmp_path):
+    environment = dict(os.environ, ADLAKE__STORAGE__S3__SECRET_ACCESS_KEY="wrong")
+    for key, value in settings(bucket[0]).items():
+        if "secret" not in key:
+            environment["ADLAKE__" + key.upper().replace(".", "__")] = value
+    done = subprocess.run([ADLAKE, "sql", "--lake", "s3://ads/lake", "-c", "SELECT 1"], env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 1 and "wrong" not in done.stderr.lower().replace("wrong credentials", ""), done
+    assert any(word in done.stderr.lower() for word in ("credential", "signature", "access", "denied", "403")), done.stderr
