@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::ingest::FileFormat;
 
 use super::bench::BenchCommand;
+use super::generate::GenerateArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -67,8 +68,8 @@ pub enum Command {
     Config(ConfigCommand),
     // Try everything: generate a day of ad traffic, load it, serve it, show five things to try
     //Demo(DemoArgs),
-    // Generate deterministic ad traffic as files, or as NDJSON at a given rate
-    //Generate(GenerateArgs),
+    /// Generate deterministic ad traffic as files, or as NDJSON at a given rate
+    Generate(GenerateArgs),
 }
 
 #[derive(Args, Debug, Default)]

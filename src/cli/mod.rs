@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod explain;
 mod failure;
+mod generate;
 mod load;
 mod meter;
 mod out;
@@ -57,6 +58,7 @@ fn run_command(cli: &Cli) -> Result<Exit, Failure> {
             Command::Load(args) => Box::pin(load::run(global, args)).await,
             Command::Plan(args) => Box::pin(project::plan(global, args)).await,
             Command::Apply => Box::pin(project::apply(global)).await,
+            Command::Generate(args) => Box::pin(generate::run(args)).await,
             Command::Bench(command) => {
                 out::say(&Box::pin(bench::run(command.clone())).await?)?;
                 Ok(Exit::Done)
