@@ -16,7 +16,7 @@ pub fn schema(kind: Kind) -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
     let mut fields = vec![text("event_id")];
     fields.push(Field::new("event_time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false));
-    fields.extend(cause_column(kind).map(text));
+    fields.extend(cause_column(kind).map(|name| Field::new(name, DataType::Utf8, true)));
     fields.extend(["ad_id", "campaign_id", "user_id", "ip", "country", "device"].map(text));
     fields.push(Field::new(amount_column(kind), DataType::Int64, false));
     Arc::new(Schema::new(fields))
@@ -57,7 +57,10 @@ pub fn batch(kind: Kind, events: &[Event]) -> Result<RecordBatch, ArrowError> {
     let mut columns = vec![text(|event| event_name(event.id))];
     let times = TimestampMicrosecondArray::from_iter_values(events.iter().map(|event| event.time.micros()));
     columns.push(Arc::new(times.with_timezone("UTC")));
-    columns.extend(cause_column(kind).map(|_| text(|event| event_name(event.cause))));
+    if cause_column(kind).is_some() {
+        let causes = events.iter().map(|event| event.cause.map(event_name));
+        columns.push(Arc::new(causes.collect::<StringArray>()));
+    }
     columns.extend([
         text(|event| ad_name(event.ad.id)),
         text(|event| campaign_name(event.ad.campaign)),

@@ -51,8 +51,8 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub id: u128,
-    /// The impression of a click, the click of a conversion.
-    pub cause: u128,
+    /// The impression of a click, the click of a conversion; none of an event that was drawn directly.
+    pub cause: Option<u128>,
     pub time: Timestamp,
     pub ad: Ad,
     pub user: User,
@@ -163,7 +163,7 @@ impl<'a> Source<'a> {
             Kind::Clicks => click_price(&ad, random),
             Kind::Conversions => conversion_value(&ad, random),
         };
-        Event { id: random.random(), cause: random.random(), time, ad, user, micros }
+        Event { id: random.random(), cause: None, time, ad, user, micros }
     }
 }
 
@@ -199,7 +199,7 @@ impl<'a> Followers<'a> {
         let delay = 500_000.0 + exponential(random, CLICK_MICROS_MEAN);
         let click = Event {
             id: random.random(),
-            cause: impression.id,
+            cause: Some(impression.id),
             time: Timestamp(impression.time.micros() + delay as i64),
             micros: click_price(&impression.ad, random),
             ..impression.clone()
@@ -216,7 +216,7 @@ impl<'a> Followers<'a> {
         let delay = 2e6 + exponential(random, CONVERSION_MICROS_MEAN);
         let conversion = Event {
             id: random.random(),
-            cause: click.id,
+            cause: Some(click.id),
             time: Timestamp(click.time.micros() + delay as i64),
             micros: conversion_value(&click.ad, random),
             ..click
@@ -326,7 +326,7 @@ mod tests {
         impressions.iter().for_each(|event| followers.follow(event, &mut clicks, &mut conversions));
         let by_id: BTreeMap<u128, &Event> = impressions.iter().chain(&clicks).map(|event| (event.id, event)).collect();
         for effect in clicks.iter().chain(&conversions) {
-            let cause = by_id[&effect.cause];
+            let cause = by_id[&effect.cause.unwrap()];
             assert!(cause.time < effect.time && cause.ad == effect.ad && cause.user == effect.user);
         }
         let expected: u64 = impressions.iter().map(|event| u64::from(event.ad.click_rate_ppm)).sum::<u64>() / 1_000_000;
