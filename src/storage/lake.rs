@@ -18,9 +18,10 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::TryStreamExt;
 use futures::stream::StreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::store::LakeStore;
 use super::table::TableParts;
@@ -65,6 +66,9 @@ impl Lake {
         };
         let lake = Lake { shared: Arc::new(shared) };
         lake.probe().await?;
+        if let LakeLocation::S3 { .. } = location {
+            check_create_if_absent(lake.shared.store.lake().as_ref()).await?;
+        }
         Ok(lake)
     }
 
@@ -134,6 +138,7 @@ impl Lake {
     pub async fn free_table_path(&self, name: &str) -> Result<String, StorageError> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' };
         let base: String = name.chars().map(plain).collect();
+        let base = if base.is_empty() { "table".to_owned() } else { base };
         let mut path = base.clone();
         let mut next = 2u64;
         while self.has_files(&table_folder(&path)).await? {
@@ -198,6 +203,32 @@ impl Lake {
             config: self.shared.config.clone(),
             clock: self.shared.clock.clone(),
         })
+    }
+}
+
+/// Every commit relies on the store refusing to create what exists. Some servers accept the condition and ignore it;
+/// with those, commits of two processes would overwrite each other.
+async fn check_create_if_absent(store: &dyn ObjectStore) -> Result<(), StorageError> {
+    let path = Path::from(format!("documents/.probe/{}", Uuid::new_v4()));
+    let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    if let Err(error) = store.put_opts(&path, "1".into(), create()).await {
+        // Reading may still be allowed; writing will say so when it is tried.
+        tracing::warn!(%error, "the lake cannot be written to");
+        return Ok(());
+    }
+    let second = store.put_opts(&path, "2".into(), create()).await;
+    if let Err(error) = store.delete(&path).await {
+        tracing::warn!(%path, %error, "probe not deleted");
+    }
+    match second {
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(()),
+        Err(error) => Err(StorageError::store("try the lake's store", error)),
+        Ok(_) => Err(StorageError::Invalid {
+            message:
+                "the lake's store overwrites objects although told to create only (If-None-Match: *); commits would \
+                      be lost, use a store with conditional writes"
+                    .to_owned(),
+        }),
     }
 }
 

@@ -7,39 +7,47 @@ use deltalake_core::DeltaTable;
 use uuid::Uuid;
 
 use super::action::{self, Action, CommitInfo, ZONELESS_FEATURE};
+use super::commit::RACES_MAX;
 use super::log::Put;
 use super::{Table, TableVersion};
 use crate::storage::spec::{has_zoneless_timestamp, storable_field};
-use crate::storage::{StorageError, TableSpec};
+use crate::storage::{StorageError, TableSnapshot, TableSpec};
 
 impl Table {
-    /// Adds a nullable column at the end. `VersionMoved` when somebody else committed meanwhile: look and decide again.
+    /// Adds a nullable column at the end.
     pub async fn add_column(&self, field: FieldRef) -> Result<TableVersion, StorageError> {
         let _turn = self.writing.lock().await;
-        let base = self.refresh().await?;
         let field = storable_field(&field)?;
-        check_addable(base.spec(), &field)?;
+        for _ in 0..RACES_MAX {
+            let base = self.refresh().await?;
+            check_addable(base.spec(), &field)?;
+            let commit_id = Uuid::new_v4();
+            let content = action::render(&self.adding(&base, &field, commit_id).await?)?;
+            let version = TableVersion(base.version().0 + 1);
+            if self.parts.put_commit(version, commit_id, content.clone()).await? == Put::Ours {
+                self.adopt(version, content).await?;
+                tracing::info!(table = %self.parts.path, %version, column = %field.name(), "column added");
+                return Ok(version);
+            }
+        }
+        Err(StorageError::Crowded { table: self.parts.path.clone() })
+    }
+
+    async fn adding(
+        &self,
+        base: &TableSnapshot,
+        field: &FieldRef,
+        commit_id: Uuid,
+    ) -> Result<Vec<Action>, StorageError> {
         let at = self.parts.clock.now().max(base.committed_at());
-        let commit_id = Uuid::new_v4();
         let info = BTreeMap::from([("column".to_owned(), serde_json::Value::from(field.name().as_str()))]);
         let mut actions = vec![Action::CommitInfo(CommitInfo::new("ADD COLUMN", at, commit_id, info))];
         let (metadata, protocol) = self.present_metadata(base.version()).await?;
         if has_zoneless_timestamp(field.data_type()) {
-            actions.extend(zoneless_protocol(&field, &protocol)?.map(Action::Protocol));
+            actions.extend(zoneless_protocol(field, &protocol)?.map(Action::Protocol));
         }
-        actions.push(Action::MetaData(with_column(&self.parts.path, metadata, field)?));
-        let version = TableVersion(base.version().0 + 1);
-        match self.parts.put_commit(version, commit_id, action::render(&actions)?).await? {
-            Put::Ours => {
-                self.refresh().await?;
-                Ok(version)
-            }
-            Put::SomebodyElses => Err(StorageError::VersionMoved {
-                table: self.parts.path.clone(),
-                expected: base.version(),
-                current: self.refresh().await?.version(),
-            }),
-        }
+        actions.push(Action::MetaData(with_column(&self.parts.path, metadata, field.clone())?));
+        Ok(actions)
     }
 
     /// The table's metadata and protocol as they stand in the log, with everything we do not know about.

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use object_store::ObjectStoreExt;
@@ -26,8 +27,8 @@ use super::{CommitMode, CommitOutcome, CommitRequest, StagedFile, Table, TableVe
 use crate::base::Timestamp;
 use crate::storage::{StorageError, TableSnapshot, TableSpec};
 
-/// Lost races before the commit gives up.
-const RACES_MAX: usize = 50;
+/// Lost races before a commit gives up.
+pub(super) const RACES_MAX: usize = 50;
 /// Files deleted at once.
 const DELETES_AT_ONCE: usize = 8;
 
@@ -88,9 +89,9 @@ impl Table {
             };
             let at = self.parts.clock.now().max(base.committed_at());
             let content = action::render(&actions(&base, &request, commit_id, at))?;
-            match self.parts.put_commit(version, commit_id, content).await {
+            match self.parts.put_commit(version, commit_id, content.clone()).await {
                 Ok(Put::Ours) => {
-                    self.after_commit(version, &request).await;
+                    self.after_commit(version, content, &request).await;
                     return Ok(CommitOutcome::Committed(version));
                 }
                 Ok(Put::SomebodyElses) => {}
@@ -106,8 +107,8 @@ impl Table {
     }
 
     /// The commit has happened: whatever fails here is only logged.
-    async fn after_commit(&self, version: TableVersion, request: &CommitRequest) {
-        if let Err(error) = self.refresh().await {
+    async fn after_commit(&self, version: TableVersion, content: Bytes, request: &CommitRequest) {
+        if let Err(error) = self.adopt(version, content).await {
             tracing::warn!(table = %self.parts.path, %version, %error, "committed, but the log cannot be read back yet");
         }
         let rows: u64 = request.files.iter().map(|file| file.rows).sum();
@@ -116,10 +117,14 @@ impl Table {
         self.checkpoint_if_due(version);
     }
 
-    /// Deletes staged files that will not be committed. Files of a commit whose outcome is unknown are kept.
+    /// Deletes staged files that will not be committed. Files that are committed, or may be, are kept.
     pub async fn discard(&self, files: Vec<StagedFile>) {
-        let certain = files.into_iter().filter(|file| !self.in_doubt.lock().contains(&file.add.path));
-        let paths: Vec<Path> = certain.map(|file| self.file_path(&file.add.path)).collect();
+        let current = self.current();
+        let unused = files.into_iter().filter(|file| {
+            let committed = current.index().file(&Path::from(file.add.path.as_str())).is_some();
+            !committed && !self.in_doubt.lock().contains(&file.add.path)
+        });
+        let paths: Vec<Path> = unused.map(|file| self.file_path(&file.add.path)).collect();
         stream::iter(paths)
             .for_each_concurrent(DELETES_AT_ONCE, |path| async move {
                 match self.parts.store.delete(&path).await {

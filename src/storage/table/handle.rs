@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
@@ -13,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::base::{Clock, Stopwatch, Tasks};
 use crate::storage::index::{FileIndex, TableRoot};
 use crate::storage::store::LakeStore;
-use crate::storage::{StorageConfig, StorageError, TableSnapshot};
+use crate::storage::{StorageConfig, StorageError, TableSnapshot, TableVersion};
 
 /// What a table is made of; the lake knows it.
 pub(crate) struct TableParts {
@@ -112,6 +113,19 @@ impl Table {
 
     fn is_fresh(&self) -> bool {
         self.looked.lock().elapsed() < self.parts.config.poll_interval.duration()
+    }
+
+    /// Takes a commit of ours into the snapshot, without reading it back.
+    pub(super) async fn adopt(&self, version: TableVersion, content: Bytes) -> Result<(), StorageError> {
+        let turn = self.looking.lock().await;
+        let known = self.current();
+        if known.version().0 + 1 != version.0 {
+            // Somebody's look has met it already, or others are between.
+            return self.look(turn).await.map(drop);
+        }
+        let next = known.index().with_commits(&[(version.0, content)])?;
+        *self.current.write() = Arc::new(TableSnapshot::new(Arc::new(next)));
+        Ok(())
     }
 
     async fn look(&self, turn: tokio::sync::MutexGuard<'_, ()>) -> Result<Arc<TableSnapshot>, StorageError> {

@@ -1,6 +1,7 @@
 //! Tables over a lake in a temporary folder, written and read back, by ourselves and by delta-rs.
 
 mod committing;
+mod faults;
 mod writing;
 
 use std::collections::BTreeMap;
