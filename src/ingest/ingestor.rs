@@ -31,16 +31,6 @@ pub enum FileFormat {
     Tsv,
     Ndjson,
 }
-/// One row that was not accepted, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /** 1-based line or row number */
-    pub line: u64,
-    pub field: Option<String>,
-    pub reason: String,
-    /** the row as it came, cut at 4 KiB */
-    pub row: String,
-}
 #[derive(Clone, Debug)]
 pub struct AppendReport {
     pub accepted: u64,

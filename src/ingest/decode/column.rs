@@ -54,7 +54,9 @@ impl ColumnBuilder {
     /// Appends a cell that was read for this column's type; any other is NULL (no reader makes one).
     pub fn push(&mut self, cell: &Cell<'_>) {
         match &mut self.values {
-            Values::Bool(values) => values.append_option(if let Cell::Bool(value) = cell { Some(*value) } else { None }),
+            Values::Bool(values) => {
+                values.append_option(if let Cell::Bool(value) = cell { Some(*value) } else { None })
+            }
             Values::Int(values) => values.append_option(if let Cell::Int(value) = cell { Some(*value) } else { None }),
             Values::Float(values) => {
                 values.append_option(if let Cell::Float(value) = cell { Some(*value) } else { None });

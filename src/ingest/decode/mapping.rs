@@ -45,7 +45,9 @@ impl ColumnMap {
         for (source, column) in map {
             match (source.as_str(), column.as_str()) {
                 ("*", "") => made.ignore_rest = true,
-                ("*", _) => return Err(invalid("--map *= takes no column: it ignores every column that matches nothing")),
+                ("*", _) => {
+                    return Err(invalid("--map *= takes no column: it ignores every column that matches nothing"));
+                }
                 (_, "") => made.entries.push((source.clone(), None)),
                 _ => made.add(source, column)?,
             }
@@ -105,7 +107,10 @@ impl ColumnMap {
         let absent = self.entries.iter().find(|(source, _)| !sources.contains(source));
         if let Some((source, _)) = absent {
             let near = suggestion(source, sources.iter().map(String::as_str));
-            return Err(invalid(format!("--map names '{source}', which is not among its columns: {}{near}", sources.join(", "))));
+            return Err(invalid(format!(
+                "--map names '{source}', which is not among its columns: {}{near}",
+                sources.join(", ")
+            )));
         }
         let mut source_of = vec![None; self.columns.len()];
         let mut unknown = Vec::new();
@@ -126,7 +131,9 @@ impl ColumnMap {
 
     fn filled_twice(&self, column: usize, first: &str, second: &str) -> IngestError {
         let column = &self.columns[column];
-        invalid(format!("its columns '{first}' and '{second}' would both fill '{column}'; ignore one with --map {second}="))
+        invalid(format!(
+            "its columns '{first}' and '{second}' would both fill '{column}'; ignore one with --map {second}="
+        ))
     }
 
     fn unknown_sources(&self, unknown: &[&str]) -> IngestError {
