@@ -45,7 +45,7 @@ fn cut(raw: &[u8]) -> String {
 }
 
 /// Rows in the table's columns and types, in the state `S` says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch<S> {
     pub(super) rows: RecordBatch,
     pub(super) state: S,
@@ -65,11 +65,11 @@ pub struct Decoded {
 }
 
 /// NOT NULL, CHECK and time limits hold; the columns have the table's nullability.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Valid;
 
 /// No row repeats an event key of the table or of this request.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Unique;
 
 /// Line numbers of a batch's rows.

@@ -1,29 +1,61 @@
-//! The one door for rows.
-use super::*;
+//! The one door for rows: requests, statements and files all come in here.
+//!
+//! ```text
+//! append_rows    JSON body   ─┐
+//! append_stream  INSERT      ─┼► Batch<Decoded> ► Batch<Valid> ► Batch<Unique> ► files ► one commit ► answer
+//! load           files       ─┘         │rejects          │rejects       │counted
+//! ```
+//!
+//! - **ACK-1** every function here returns only after its rows are in a committed version.
+//! - **GC-1** one request, statement or file is one commit.
+//! - **DED-1** an event key is committed at most once (`dedup`, `key_index`, `writer`).
+//! - **LATE-1** what is not accepted is in the rejects table, and counted (`rejects`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Rejection;
+use super::key_index::KeyBudget;
+use super::rejects::RejectLog;
+use super::target::Targets;
+use super::{IngestConfig, IngestError};
 use crate::base::Clock;
 use crate::catalog::Catalog;
 use crate::storage::{Lake, TableVersion};
-use bytes::Bytes;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use crate::telemetry::metrics;
 
+/// What ingest is made of.
 pub struct IngestParts {
     pub lake: Lake,
     pub catalog: Arc<Catalog>,
     pub config: IngestConfig,
     pub clock: Clock,
-    /** memory and spill space for work outside a statement */
+    /// Memory and spill space for work outside a statement.
     pub task: Arc<TaskContext>,
 }
-/// Cheap to clone.
+
+/// Cheap to clone; clones share writers and key indexes.
 #[derive(Clone)]
-pub struct Ingestor {}
+pub struct Ingestor(Arc<Core>);
+
+pub(super) struct Core {
+    pub lake: Lake,
+    pub config: IngestConfig,
+    pub task: Arc<TaskContext>,
+    pub targets: Targets,
+    pub rejects: Arc<RejectLog>,
+}
+
+/// How the rows of a body are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowFormat {
     Ndjson,
     JsonArray,
 }
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     Parquet,
@@ -31,78 +63,119 @@ pub enum FileFormat {
     Tsv,
     Ndjson,
 }
+
+/// What became of the rows of one request.
 #[derive(Clone, Debug)]
 pub struct AppendReport {
     pub accepted: u64,
     pub duplicates: u64,
     pub rejected: Vec<Rejection>,
+    /// The version that holds the accepted rows; the present one when none was.
     pub version: TableVersion,
 }
+
+/// Files to load.
 #[derive(Clone, Debug)]
 pub struct LoadRequest {
     pub table: String,
+    /// Paths, globs, `s3://…` patterns.
     pub from: Vec<String>,
-    /** by extension when `None` */
+    /// By extension when `None`.
     pub format: Option<FileFormat>,
-    /** (source column, table column) */
+    /// (source column, table column); see `decode::mapping` for the rules.
     pub map: Vec<(String, String)>,
+    /// `PATTERN[@OFFSET]`; see `decode::time`.
     pub time_format: Option<String>,
+    /// Bad rows tolerated per file; `ingest.max_rejects` when `None`.
     pub max_rejects: Option<u64>,
-    /** false: columns are named `column_1`… (headerless TSV) */
+    /// false: columns are named `column_1`… (headerless CSV and TSV).
     pub header: bool,
     pub delimiter: Option<u8>,
 }
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileStatus {
     Loaded,
     AlreadyLoaded,
 }
+
+/// What became of one file.
 #[derive(Clone, Debug)]
 pub struct FileReport {
     pub file: String,
     pub status: FileStatus,
+    /// Rows accepted.
     pub rows: u64,
     pub duplicates: u64,
     pub rejected: u64,
     pub version: TableVersion,
 }
+
 /// Told how far a load is.
 pub trait LoadProgress: Send + Sync {
+    /// Size of all files, once, at the start.
     fn total_bytes(&self, bytes: u64);
+    /// More bytes read and rows accepted.
     fn advance(&self, bytes: u64, rows: u64);
     fn phase(&self, name: &str);
 }
+
 impl Ingestor {
-    pub fn new(_parts: IngestParts) -> Self {
-        todo!()
+    pub fn new(parts: IngestParts) -> Self {
+        let IngestParts { lake, catalog, config, clock, task } = parts;
+        let budget = KeyBudget::new(config.key_index_size);
+        let targets = Targets::new(lake.clone(), catalog, clock.clone(), budget);
+        let rejects = Arc::new(RejectLog::new(lake.clone(), clock));
+        Self(Arc::new(Core { lake, config, task, targets, rejects }))
     }
-    /// One request: all its valid rows in one commit, before this returns (ACK-1, GC-1).
-    pub async fn append_rows(
-        &self,
-        _table: &str,
-        _body: Bytes,
-        _format: RowFormat,
-    ) -> Result<AppendReport, IngestError> {
-        todo!()
+
+    /// One request: all its valid rows in one commit, before this returns (ACK-1, GC-1). Bad rows are rejected one by one.
+    ///
+    /// # Errors
+    /// When nothing could be committed: unknown table, a body that is no JSON array, storage trouble.
+    pub async fn append_rows(&self, table: &str, body: Bytes, format: RowFormat) -> Result<AppendReport, IngestError> {
+        let report = Box::pin(self.0.append_rows(table, body, format)).await?;
+        count(table, report.accepted, report.duplicates, report.rejected.len() as u64);
+        Ok(report)
     }
-    /// Typed rows in table column order (SQL INSERT, later Arrow over Flight).
+
+    /// Typed rows in table column order (SQL INSERT, later Arrow over Flight): all of them, or an error and none.
+    /// Duplicates by event key are dropped and counted.
+    ///
+    /// # Errors
+    /// Names the first row that breaks NOT NULL, a CHECK or a time limit.
     pub async fn append_stream(
         &self,
-        _table: &str,
-        _rows: SendableRecordBatchStream,
-        _task: Arc<TaskContext>,
-        _cancel: CancellationToken,
+        table: &str,
+        rows: SendableRecordBatchStream,
+        task: Arc<TaskContext>,
+        cancel: CancellationToken,
     ) -> Result<AppendReport, IngestError> {
-        todo!()
+        let work = Box::pin(self.0.append_stream(table, rows, task, cancel.clone()));
+        let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
+        count(table, report.accepted, report.duplicates, 0);
+        Ok(report)
     }
-    /// Loads files, each exactly once by content.
+
+    /// Loads files, each exactly once by content, each in one commit. Files loaded before an error stay loaded.
+    ///
+    /// # Errors
+    /// At the first file that cannot be loaded; nothing of that file is in the table.
     pub async fn load(
         &self,
-        _request: LoadRequest,
-        _progress: Arc<dyn LoadProgress>,
-        _task: Arc<TaskContext>,
-        _cancel: CancellationToken,
+        request: LoadRequest,
+        progress: Arc<dyn LoadProgress>,
+        task: Arc<TaskContext>,
+        cancel: CancellationToken,
     ) -> Result<Vec<FileReport>, IngestError> {
-        todo!()
+        Box::pin(self.0.load(request, progress, task, cancel)).await
     }
+}
+
+/// Counts the rows of one request.
+pub(super) fn count(table: &str, accepted: u64, duplicates: u64, rejected: u64) {
+    let labels = [("table", table)];
+    metrics().count("ingest_rows_accepted", "Rows committed", &labels, accepted);
+    metrics().count("ingest_rows_duplicate", "Rows dropped: their event key was committed before", &labels, duplicates);
+    metrics().count("ingest_rows_rejected", "Rows put into the rejects table", &labels, rejected);
 }

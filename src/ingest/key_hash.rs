@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, GenericByteViewArray};
 use arrow::compute::cast;
-use arrow::datatypes::{ByteArrayType, ByteViewType, DataType};
+use arrow::datatypes::{ArrowNativeType, ByteArrayType, ByteViewType, DataType};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use uuid::Uuid;
@@ -66,14 +66,10 @@ fn hash_bytes<T: ByteArrayType>(array: &GenericByteArray<T>) -> Vec<u128> {
     let bytes = array.value_data();
     let ends = array.value_offsets().windows(2);
     ends.map(|pair| match pair {
-        [start, end] => hash(&bytes[usize_of(*start)..usize_of(*end)]),
+        [start, end] => hash(&bytes[start.as_usize()..end.as_usize()]),
         _ => 0,
     })
     .collect()
-}
-
-fn usize_of(offset: impl TryInto<usize>) -> usize {
-    offset.try_into().unwrap_or_default()
 }
 
 fn hash_views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Vec<u128> {

@@ -2,12 +2,24 @@
 //!
 //! Layer 3. Imports `catalog`, `storage`, `base`, `telemetry`; never `query`, `auth`.
 
+pub mod append;
 pub mod batch;
 pub mod config;
 pub mod decode;
+pub mod dedup;
 pub mod error;
 pub mod ingestor;
+pub mod insert;
+pub mod key_hash;
+pub mod key_index;
+pub mod key_set;
+pub mod load;
 mod load_options;
+pub mod rejects;
+pub mod snapshot;
+pub mod target;
+pub mod validate;
+pub mod writer;
 
 pub use batch::Rejection;
 pub use config::IngestConfig;

@@ -90,14 +90,13 @@ impl Validator {
         now: Timestamp,
     ) -> Result<Self, IngestError> {
         let event_time = match &definition.kind {
-            TableKind::Event { event_time, lateness, clock_skew, .. } => columns
-                .index_of(event_time)
-                .ok()
-                .map(|index| {
+            TableKind::Event { event_time, lateness, clock_skew, .. } => {
+                columns.index_of(event_time).ok().map(|index| {
                     let latest = clock_skew.map(|skew| (now.plus(skew.duration()), skew));
                     let earliest = lateness.filter(|_| arrival == Arrival::Event);
                     EventTime { index, latest, earliest: earliest.map(|late| (now.minus(late.duration()), late)) }
-                }),
+                })
+            }
             TableKind::Plain | TableKind::Snapshot { .. } => None,
         };
         let checks = definition.checks.iter().map(|(name, sql)| Check::new(name, sql, columns));
@@ -189,8 +188,9 @@ impl Check {
             let expression = context.parse_sql_expr(sql, &schema)?;
             context.create_physical_expr(expression, &schema)
         };
-        let expression = plan()
-            .map_err(|error| IngestError::Invalid { message: format!("CHECK '{name}' of the table cannot be used: {error}") })?;
+        let expression = plan().map_err(|error| IngestError::Invalid {
+            message: format!("CHECK '{name}' of the table cannot be used: {error}"),
+        })?;
         Ok(Self { name: name.to_owned(), expression })
     }
 
@@ -283,7 +283,8 @@ mod tests {
         let validator = Validator::new(&definition, &definition.columns, arrival, Timestamp(NOW))?;
         let validated = validator.validate(batch)?;
         assert_eq!(validated.batch.rows.schema(), definition.columns);
-        let texts_fit = validated.rejected.iter().all(|rejection| rejection.row == format!("row {}", rejection.line - 10));
+        let texts_fit =
+            validated.rejected.iter().all(|rejection| rejection.row == format!("row {}", rejection.line - 10));
         assert!(texts_fit, "{:?}", validated.rejected);
         Ok((validated.batch.row_count(), validated.rejected.iter().map(Rejection::sentence).collect()))
     }
@@ -301,7 +302,10 @@ mod tests {
         assert_eq!(kept, 2);
         assert_eq!(rejected.len(), 3, "{rejected:?}");
         assert_eq!(rejected[0], "line 11, field 'id': is NULL, the column is NOT NULL");
-        assert!(rejected[1].starts_with("line 12, field 'at': is 2017-11-07T09:40:38.000000Z, further ahead"), "{rejected:?}");
+        assert!(
+            rejected[1].starts_with("line 12, field 'at': is 2017-11-07T09:40:38.000000Z, further ahead"),
+            "{rejected:?}"
+        );
         assert!(rejected[2].contains("older than lateness (7 days)"), "{rejected:?}");
         let (kept, rejected) = check(Arrival::Backfill, &[], &rows).unwrap();
         assert_eq!((kept, rejected.len()), (3, 2), "a backfill may be of any age, but not from the future");

@@ -30,6 +30,7 @@ pub struct ParquetDecoder {
     /// Row number of the next batch's first row, from 1.
     next_row: u64,
     unfilled: Vec<String>,
+    row_total: u64,
 }
 
 struct SourceColumn {
@@ -68,10 +69,16 @@ impl ParquetDecoder {
             let position = wanted.binary_search(&source).unwrap_or_default();
             casters.push(Some(SourceColumn { position, name: file_field.name().clone(), caster }));
         }
+        let row_total = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
         let reader =
             builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(|error| damaged(&error))?;
-        Ok(Self { reader, schema: nullable(columns), casters, next_row: 1, unfilled })
+        Ok(Self { reader, schema: nullable(columns), casters, next_row: 1, unfilled, row_total })
+    }
+
+    /// Rows the file says it has.
+    pub fn row_total(&self) -> u64 {
+        self.row_total
     }
 
     /// Names of the table's columns that the file has nothing for.

@@ -1,0 +1,105 @@
+//! The table rows go into: its definition, its columns as stored, its writer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+
+use super::IngestError;
+use super::dedup::Dedup;
+use super::key_index::KeyBudget;
+use super::validate::{Arrival, Validator};
+use super::writer::Writer;
+use crate::base::Clock;
+use crate::catalog::{Catalog, CatalogError, CatalogSnapshot, Definition, Object, TableDefinition, TableKind};
+use crate::storage::Lake;
+
+/// A table, ready to be written.
+#[derive(Clone)]
+pub struct Target {
+    pub name: String,
+    pub definition: Arc<TableDefinition>,
+    /// Columns as stored, with their nullability.
+    pub columns: SchemaRef,
+    pub writer: Arc<Writer>,
+}
+
+/// Finds tables by name; keeps one writer per table.
+pub struct Targets {
+    lake: Lake,
+    catalog: Arc<Catalog>,
+    clock: Clock,
+    pub budget: KeyBudget,
+    writers: Mutex<HashMap<String, Arc<Writer>>>,
+}
+
+impl Targets {
+    pub fn new(lake: Lake, catalog: Arc<Catalog>, clock: Clock, budget: KeyBudget) -> Self {
+        Self { lake, catalog, clock, budget, writers: Mutex::default() }
+    }
+
+    /// The table called `name`, at its newest definition.
+    ///
+    /// # Errors
+    /// When there is none, or `name` is something rows do not go into.
+    pub async fn resolve(&self, name: &str) -> Result<Target, IngestError> {
+        let object = self.object(name).await?;
+        let definition = match &object.definition {
+            Definition::Table(definition) => Arc::new(definition.clone()),
+            Definition::View(_) | Definition::MaterializedView(_) | Definition::Endpoint(_) => {
+                let message = format!("'{name}' is a {}: rows go into tables", object.kind);
+                return Err(IngestError::Invalid { message });
+            }
+        };
+        let path = object.table_path.as_deref().unwrap_or(&object.name);
+        let table = self.lake.open_table(path).await?;
+        let columns = table.snapshot().await?.columns();
+        let writer = {
+            let mut writers = self.writers.lock();
+            let event_key = event_key(&definition.kind);
+            let fresh = || Arc::new(Writer::new(table.clone(), event_key, &self.budget));
+            let known = writers.entry(path.to_owned()).or_insert_with(fresh);
+            // A table dropped and made again is another table.
+            if !Arc::ptr_eq(&known.table, &table) {
+                *known = fresh();
+            }
+            known.clone()
+        };
+        Ok(Target { name: object.name.clone(), definition, columns, writer })
+    }
+
+    async fn object(&self, name: &str) -> Result<Arc<Object>, CatalogError> {
+        let find = |snapshot: &CatalogSnapshot| snapshot.relation(name).cloned();
+        match find(&self.catalog.snapshot()) {
+            // Made by another process a moment ago, perhaps.
+            Err(CatalogError::NotFound { .. }) => find(self.catalog.refresh().await?.as_ref()),
+            found => found,
+        }
+    }
+
+    pub fn validator(&self, target: &Target, arrival: Arrival) -> Result<Validator, IngestError> {
+        Validator::new(&target.definition, &target.columns, arrival, self.clock.now())
+    }
+
+    pub fn dedup(&self, target: &Target) -> Result<Dedup, IngestError> {
+        Dedup::new(target.writer.index.as_ref(), &target.columns, &self.budget)
+    }
+}
+
+fn event_key(kind: &TableKind) -> Option<&str> {
+    match kind {
+        TableKind::Event { event_key, .. } => event_key.as_deref(),
+        TableKind::Plain | TableKind::Snapshot { .. } => None,
+    }
+}
+
+impl Target {
+    /// The key columns of a snapshot table.
+    pub fn snapshot_key(&self) -> Option<&[String]> {
+        match &self.definition.kind {
+            TableKind::Snapshot { key } => Some(key),
+            TableKind::Plain | TableKind::Event { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! One table's door: who may commit, which event keys it has, how a commit is tried until it fits.
+//!
+//! ```text
+//! lock ─ advance index to newest version ─ keys repeated meanwhile? ─ commit expecting that version ─ absorb keys
+//!              ▲                                   │ yes: caller looks at its rows again      │ VersionMoved
+//!              └──────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! GC-1: the files of one request are in one commit. DED-1: see [`super::key_index`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::IngestError;
+use super::dedup::Pending;
+use super::key_index::{KeyBudget, KeyIndex};
+use crate::storage::{
+    CommitMode, CommitOutcome, CommitRequest, StagedFile, StorageError, Table, TableSnapshot, TableVersion, Transaction,
+};
+
+/// Commits tried before giving up, when other processes keep being faster.
+const COMMIT_ATTEMPTS: usize = 20;
+
+/// The writing side of one table, shared by all requests of the process.
+#[derive(Debug)]
+pub struct Writer {
+    pub table: Arc<Table>,
+    pub index: Option<Arc<KeyIndex>>,
+    lock: Mutex<()>,
+}
+
+/// The right to commit to a table; one at a time in this process.
+pub struct WriterGuard<'a> {
+    writer: &'a Writer,
+    _guard: MutexGuard<'a, ()>,
+}
+
+/// Files written for one request.
+#[derive(Debug)]
+pub struct Staged {
+    pub files: Vec<StagedFile>,
+    /// Their event keys, for a table that has some.
+    pub pending: Option<Pending>,
+}
+
+/// How a commit is recorded.
+#[derive(Clone, Debug)]
+pub struct CommitLabel {
+    pub operation: &'static str,
+    pub transaction: Option<Transaction>,
+    pub info: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug)]
+pub enum Sealed {
+    Committed(TableVersion),
+    /// The transaction was committed before; our files were deleted.
+    AlreadyCommitted(TableVersion),
+    /// Somebody committed some of the same keys meanwhile; our files were deleted, the rows have to be looked at again.
+    Repeats,
+}
+
+impl Writer {
+    pub fn new(table: Arc<Table>, event_key: Option<&str>, budget: &KeyBudget) -> Self {
+        let index = event_key.map(|column| Arc::new(KeyIndex::new(table.path(), column, budget)));
+        Self { table, index, lock: Mutex::new(()) }
+    }
+
+    pub async fn lock(&self) -> WriterGuard<'_> {
+        WriterGuard { writer: self, _guard: self.lock.lock().await }
+    }
+
+    /// Whether a failed commit surely left no trace, so that its files may be deleted.
+    fn surely_failed(error: &StorageError) -> bool {
+        matches!(
+            error,
+            StorageError::VersionMoved { .. }
+                | StorageError::Crowded { .. }
+                | StorageError::Invalid { .. }
+                | StorageError::DiskFull { .. }
+                | StorageError::Denied { .. }
+        )
+    }
+}
+
+impl WriterGuard<'_> {
+    /// Brings the key index to the newest version known here; a commit finds out when there is a newer one.
+    pub async fn advance(&self, task: &Arc<TaskContext>) -> Result<Arc<TableSnapshot>, IngestError> {
+        let snapshot = self.writer.table.current();
+        if let Some(index) = &self.writer.index {
+            index.advance(&snapshot, task).await?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Commits the files as one version.
+    pub async fn seal(
+        &self,
+        staged: Staged,
+        label: CommitLabel,
+        task: &Arc<TaskContext>,
+    ) -> Result<Sealed, IngestError> {
+        let Staged { files, mut pending } = staged;
+        let table = &self.writer.table;
+        for _ in 0..COMMIT_ATTEMPTS {
+            let mut expected = None;
+            if let (Some(index), Some(pending)) = (&self.writer.index, &mut pending) {
+                expected = Some(self.advance(task).await?.version());
+                if index.generation() != pending.generation && index.intersects(&pending.keys) {
+                    table.discard(files).await;
+                    return Ok(Sealed::Repeats);
+                }
+                pending.generation = index.generation();
+            }
+            let request = CommitRequest {
+                files: files.clone(),
+                mode: CommitMode::Append,
+                transactions: label.transaction.iter().cloned().collect(),
+                expected,
+                operation: label.operation,
+                info: label.info.clone(),
+            };
+            match table.commit(request).await {
+                Ok(CommitOutcome::Committed(version)) => {
+                    self.committed(version, pending);
+                    return Ok(Sealed::Committed(version));
+                }
+                Ok(CommitOutcome::AlreadyCommitted(version)) => {
+                    table.discard(files).await;
+                    return Ok(Sealed::AlreadyCommitted(version));
+                }
+                Err(StorageError::VersionMoved { .. }) => {
+                    table.refresh().await?;
+                }
+                Err(error) => {
+                    // Files of a commit that may have landed after all must stay.
+                    if Writer::surely_failed(&error) {
+                        table.discard(files).await;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        table.discard(files).await;
+        Err(StorageError::Crowded { table: table.path().to_owned() }.into())
+    }
+
+    fn committed(&self, version: TableVersion, pending: Option<Pending>) {
+        if let (Some(index), Some(Pending { keys, charge, .. })) = (&self.writer.index, pending) {
+            // When the newest version is not ours, the next advance reads our files with the other's.
+            let snapshot = self.writer.table.current();
+            index.absorb(keys, charge, (snapshot.version() == version).then_some(snapshot));
+        }
+    }
+}
