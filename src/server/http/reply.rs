@@ -92,10 +92,12 @@ pub async fn rows(
         waiting: VecDeque::new(),
         stage: Stage::Begin(first),
     };
-    let body = Body::from_stream(futures::stream::unfold(state, |mut state| async move {
+    let pieces = futures::stream::unfold(state, |mut state| async move {
         let item = state.next().await?;
         Some((item, state))
-    }));
+    });
+    // Compression polls once more after the end.
+    let body = Body::from_stream(pieces.fuse());
     let mut response = (headers, body).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     Ok(response)
