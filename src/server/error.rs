@@ -79,23 +79,9 @@ impl From<&IngestError> for Fault {
 }
 
 /// An error met while rows were already flowing.
-impl From<&DataFusionError> for Fault {
-    fn from(error: &DataFusionError) -> Self {
-        let root = error.find_root();
-        if let DataFusionError::External(inner) = root
-            && let Some(query) = inner.downcast_ref::<QueryError>()
-        {
-            return Self::from(query);
-        }
-        let kind = match root {
-            DataFusionError::ResourcesExhausted(_) => Kind::ResourceExhausted,
-            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) | DataFusionError::Plan(_) => {
-                Kind::InvalidArgument
-            }
-            DataFusionError::NotImplemented(_) => Kind::Unimplemented,
-            _ => Kind::Internal,
-        };
-        Self { kind, message: root.strip_backtrace(), position: None }
+impl From<DataFusionError> for Fault {
+    fn from(error: DataFusionError) -> Self {
+        Self::from(&QueryError::from(error))
     }
 }
 
@@ -123,8 +109,8 @@ mod tests {
     #[test]
     fn an_engine_error_inside_a_stream_keeps_its_kind() {
         let inside = DataFusionError::External(Box::new(QueryError::Cancelled));
-        assert_eq!(Fault::from(&inside.context("while reading")).kind, Kind::Cancelled);
+        assert_eq!(Fault::from(inside.context("while reading")).kind, Kind::Cancelled);
         let memory = DataFusionError::ResourcesExhausted("10 MB".into());
-        assert_eq!(status_of(Fault::from(&memory).kind).http, 429);
+        assert_eq!(status_of(Fault::from(memory).kind).http, 429);
     }
 }

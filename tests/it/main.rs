@@ -1,3 +1,4 @@
 //! The one integration binary: whole parts over a real lake in a temporary folder.
 
+mod http;
 mod shipped_sql;

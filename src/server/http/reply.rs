@@ -81,7 +81,7 @@ pub async fn rows(
     let schema = wire_schema(&stream.schema());
     let encoder = RowEncoder::new(format, schema.clone(), shape, head.members(shape));
     let encoder = encoder.map_err(|error| Problem::parameter("accept", error.to_string()))?;
-    let first = stream.next().await.transpose().map_err(|error| Problem::from(Fault::from(&error)))?;
+    let first = stream.next().await.transpose().map_err(|error| Problem::from(Fault::from(error)))?;
     let headers = head.headers();
     let state = Streaming {
         stream,
@@ -128,7 +128,7 @@ impl Streaming {
             Ok(None) => None,
             Err(error) => {
                 self.stage = Stage::Ended;
-                Some(self.broken(&error))
+                Some(self.broken(error))
             }
         }
     }
@@ -177,7 +177,7 @@ impl Streaming {
         Ok(())
     }
 
-    fn broken(&self, error: &DataFusionError) -> Result<Bytes, std::io::Error> {
+    fn broken(&self, error: DataFusionError) -> Result<Bytes, std::io::Error> {
         let problem = Problem::from(Fault::from(error));
         metrics().count(
             "http_replies_broken",
@@ -204,7 +204,7 @@ pub async fn single(mut stream: SendableRecordBatchStream) -> Result<Vec<RecordB
     while rows.len() < 2 {
         let Some(batch) = stream.next().await else { break };
         let batch = batch.and_then(|batch| Ok(wire_batch(&batch, &schema)?));
-        let batch = batch.map_err(|error| Problem::from(Fault::from(&error)))?;
+        let batch = batch.map_err(|error| Problem::from(Fault::from(error)))?;
         rows.extend((0..batch.num_rows().min(2)).map(|row| batch.slice(row, 1)));
     }
     Ok(rows)

@@ -114,7 +114,9 @@ async fn created_replaced_and_dropped_without_restart() {
     assert!(json_of(server.get("/v1/ads/top")).await["rows"].is_array());
     server.run("CREATE OR REPLACE ENDPOINT top WITH (path='/v1/ads/top', result='object') AS SELECT 1 AS one").await;
     assert_eq!(json_of(server.get("/v1/ads/top")).await, json!({ "one": 1 }));
-    server.run("CREATE ENDPOINT any_ad (ad VARCHAR) WITH (path='/v1/ads/{ad}', result='object') AS SELECT $ad AS ad").await;
+    server
+        .run("CREATE ENDPOINT any_ad (ad VARCHAR) WITH (path='/v1/ads/{ad}', result='object') AS SELECT $ad AS ad")
+        .await;
     assert_eq!(json_of(server.get("/v1/ads/x")).await, json!({ "ad": "x" }));
     assert_eq!(json_of(server.get("/v1/ads/top")).await, json!({ "one": 1 }), "the literal path wins");
     let index = json_of(server.get("/")).await;
@@ -136,7 +138,8 @@ async fn the_openapi_document_follows_the_catalog() {
     let after = json_of(server.get("/openapi.json")).await;
     let count = &after["paths"]["/v1/ads/{ad_id}/clicks"]["get"];
     assert_eq!(count["summary"], "How many clicks an ad got.");
-    let names: Vec<&str> = count["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        count["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["ad_id", "from", "to", "filter"]);
     let content = &count["responses"]["200"]["content"]["application/json"]["schema"];
     assert_eq!(content["properties"]["count"]["type"][0], "integer", "{content}");

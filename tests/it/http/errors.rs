@@ -20,7 +20,13 @@ async fn bad_statements() {
     bad_sql(&server, "", 400, "").await;
     bad_sql(&server, "SELECT 1; SELECT 2", 400, "").await;
     bad_sql(&server, "INSERT INTO clicks (event_id, event_time, user_id) VALUES ('9', now(), 'seven')", 400, "").await;
-    bad_sql(&server, "INSERT INTO clicks (event_id, event_time, user_id) VALUES ('9', now(), 9223372036854775808)", 400, "").await;
+    bad_sql(
+        &server,
+        "INSERT INTO clicks (event_id, event_time, user_id) VALUES ('9', now(), 9223372036854775808)",
+        400,
+        "",
+    )
+    .await;
     bad_sql(&server, "SELECT CAST('x' AS BIGINT)", 400, "").await;
     bad_sql(&server, "SELECT 9223372036854775807 + value FROM generate_series(1, 2)", 400, "").await;
     bad_sql(&server, "CREATE TABLE clicks (a BIGINT)", 409, "exists already").await;
@@ -34,7 +40,8 @@ async fn bad_statements() {
 async fn bad_parameters() {
     let server = Server::with_clicks().await;
     let ask = |params: Value| {
-        let body = json!({ "sql": "SELECT count(*) FROM clicks WHERE user_id = $1 AND event_time > $2", "params": params });
+        let body =
+            json!({ "sql": "SELECT count(*) FROM clicks WHERE user_id = $1 AND event_time > $2", "params": params });
         server.request(Method::POST, "/v1/sql").json(&body)
     };
     says(&problem_of(ask(json!([1])), 400).await, "");

@@ -68,7 +68,8 @@ async fn what_cannot_be_taken_is_refused() {
     let unknown = server.request(Method::POST, "/v1/tables/clicks/rows?sync=1").header("content-type", NDJSON).body("");
     assert_eq!(problem_of(unknown, 400).await["parameter"], "sync");
 
-    let invalid = json_of(post(&server, NDJSON, &b"{\"event_id\":\"\xff\",\"event_time\":\"2017-11-07T11:00:00Z\"}\n"[..])).await;
+    let invalid =
+        json_of(post(&server, NDJSON, &b"{\"event_id\":\"\xff\",\"event_time\":\"2017-11-07T11:00:00Z\"}\n"[..])).await;
     assert_eq!((&invalid["accepted"], invalid["rejected"].as_array().unwrap().len()), (&json!(0), 1), "{invalid}");
     let no_key = json_of(post(&server, NDJSON, "{\"event_time\":\"2017-11-07T11:00:00Z\"}\n")).await;
     assert_eq!(no_key["rejected"][0]["field"], "event_id", "{no_key}");
@@ -81,7 +82,8 @@ async fn many_senders_at_once_lose_and_double_nothing() {
     let server = Server::with_clicks().await;
     // Each of 20 senders sends 50 rows, every row also sent by its neighbour.
     let sends = (0..20).map(|sender| {
-        let body: String = (0..50).map(|row| line(&format!("m{}", sender * 25 + row), "2017-11-07T11:00:00Z")).collect();
+        let body: String =
+            (0..50).map(|row| line(&format!("m{}", sender * 25 + row), "2017-11-07T11:00:00Z")).collect();
         json_of(post(&server, NDJSON, body))
     });
     let reports = futures::future::join_all(sends).await;

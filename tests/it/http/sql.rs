@@ -22,7 +22,10 @@ async fn one_result_in_every_form() {
     assert_eq!(header(&reply, "content-type"), "application/x-ndjson");
     assert!(!header(&reply, "adlake-query-id").is_empty());
     let lines = reply.text().await.unwrap();
-    assert_eq!(lines.lines().next(), Some(r#"{"ad_id":"a","clicks":3,"spend":1.750000,"last":"2017-11-07T11:30:00Z"}"#));
+    assert_eq!(
+        lines.lines().next(),
+        Some(r#"{"ad_id":"a","clicks":3,"spend":1.750000,"last":"2017-11-07T11:30:00Z"}"#)
+    );
     assert_eq!(lines.lines().count(), 2);
 
     let csv = server.sql(query).header("accept", "text/csv").send().await.unwrap().text().await.unwrap();
