@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use super::pipeline::{CHANNEL_BATCHES, Passed, Pipeline, Rejections, Sink};
+use super::pipeline::{CHANNEL_BATCHES, Kept, Passed, Pipeline, Rejections, Sink};
 use super::{Load, source};
 use crate::ingest::append::{DEDUP_ATTEMPTS, blocking};
 use crate::ingest::dedup::Dedup;
@@ -99,12 +99,12 @@ impl Core {
     async fn load_snapshot(&self, load: &Arc<Load>, content: &Content) -> Result<FileReport, IngestError> {
         let passed = self.pass(load, content, Sink::Held { batches: Vec::new(), bytes: 0 }).await?;
         load.progress.phase("committing");
-        let Passed { sink, rejections, rows } = passed;
+        let Passed { kept, rejections, rows } = passed;
         let rejected = rejections.count;
         self.commit_rejections(rejections, content).await?;
-        let batches = match sink {
-            Sink::Held { batches, .. } => batches,
-            Sink::Unique { .. } => Vec::new(),
+        let batches = match kept {
+            Kept::Held(batches) => batches,
+            Kept::Unique(_) => Vec::new(),
         };
         let label = label(content, rows, 0, rejected);
         Ok(match self.upsert(&load.target, batches, label, &load.task).await? {
@@ -166,10 +166,10 @@ impl Core {
                 return Err(error);
             }
         };
-        let Passed { sink, rejections, rows } = passed;
-        let (duplicates, pending) = match sink {
-            Sink::Unique { dedup, .. } => (dedup.duplicates(), Dedup::into_pending(*dedup)),
-            Sink::Held { .. } => (0, None),
+        let Passed { kept, rejections, rows } = passed;
+        let (duplicates, pending) = match kept {
+            Kept::Unique(dedup) => (dedup.duplicates(), Dedup::into_pending(*dedup)),
+            Kept::Held(_) => (0, None),
         };
         Ok(Written { staged: Staged { files, pending }, rejections, rows, duplicates })
     }

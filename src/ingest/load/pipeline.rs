@@ -53,9 +53,15 @@ pub struct Pipeline {
     pub runtime: Handle,
 }
 
-/// What is left when all rows have passed.
+/// What a sink keeps when all rows have passed.
+pub enum Kept {
+    Unique(Box<Dedup>),
+    Held(Vec<Batch<Valid>>),
+}
+
+/// What is left when all rows have passed. The channel to the writer is closed: it knows that no more rows come.
 pub struct Passed {
-    pub sink: Sink,
+    pub kept: Kept,
     pub rejections: Rejections,
     /// Rows handed to the writer, or held.
     pub rows: u64,
@@ -73,7 +79,7 @@ impl Pipeline {
         let mut rejections = Rejections::default();
         let mut rows = 0;
         match self.pass(&mut source, &mut rejections, &mut rows) {
-            Ok(()) => Ok(Passed { sink: self.sink, rejections, rows }),
+            Ok(()) => Ok(Passed { kept: self.sink.close(), rejections, rows }),
             Err(error) => {
                 self.runtime.block_on(self.rejects.discard(std::mem::take(&mut rejections.staged)));
                 // The writer must not take the end of the channel for the end of the rows.
@@ -135,6 +141,14 @@ impl Pipeline {
 }
 
 impl Sink {
+    /// Ends the rows: the sender is dropped here.
+    fn close(self) -> Kept {
+        match self {
+            Self::Unique { dedup, .. } => Kept::Unique(dedup),
+            Self::Held { batches, .. } => Kept::Held(batches),
+        }
+    }
+
     /// Passes the batch on; how many rows of it were new.
     fn take(&mut self, batch: Batch<Valid>) -> Result<(Flow, u64), IngestError> {
         if batch.row_count() == 0 {
