@@ -67,7 +67,7 @@ impl Lake {
         let lake = Lake { shared: Arc::new(shared) };
         lake.probe().await?;
         if let LakeLocation::S3 { .. } = location {
-            check_create_if_absent(lake.shared.store.lake().as_ref()).await?;
+            check_create_if_absent(location, lake.shared.store.lake().as_ref()).await?;
         }
         Ok(lake)
     }
@@ -208,13 +208,25 @@ impl Lake {
 
 /// Every commit relies on the store refusing to create what exists. Some servers accept the condition and ignore it;
 /// with those, commits of two processes would overwrite each other.
-async fn check_create_if_absent(store: &dyn ObjectStore) -> Result<(), StorageError> {
+pub(super) async fn check_create_if_absent(
+    location: &LakeLocation,
+    store: &dyn ObjectStore,
+) -> Result<(), StorageError> {
     let path = Path::from(format!("documents/.probe/{}", Uuid::new_v4()));
     let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    if let Err(error) = store.put_opts(&path, "1".into(), create()).await {
-        // Reading may still be allowed; writing will say so when it is tried.
-        tracing::warn!(%error, "the lake cannot be written to");
-        return Ok(());
+    match store.put_opts(&path, "1".into(), create()).await {
+        Ok(_) => {}
+        Err(object_store::Error::NotFound { .. }) => {
+            return Err(StorageError::BadLocation {
+                location: location.to_string(),
+                reason: "the bucket does not exist; make it first".to_owned(),
+            });
+        }
+        Err(error) => {
+            // Reading may still be allowed; writing will say so when it is tried.
+            tracing::warn!(%error, "the lake cannot be written to");
+            return Ok(());
+        }
     }
     let second = store.put_opts(&path, "2".into(), create()).await;
     if let Err(error) = store.delete(&path).await {

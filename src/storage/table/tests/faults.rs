@@ -15,6 +15,7 @@ use object_store::{
 
 use super::*;
 use crate::base::{Classify, Kind, Tasks};
+use crate::storage::lake::check_create_if_absent;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -30,6 +31,8 @@ enum Fault {
     LogFull,
     /// No space for data.
     DataFull,
+    /// Told to create only, it overwrites.
+    Overwrites,
 }
 
 /// The first `count` puts of commits go wrong.
@@ -68,6 +71,9 @@ impl Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let is_commit = path.as_ref().ends_with(".json");
+        if self.fault == Fault::Overwrites {
+            return self.inner.put_opts(path, payload, PutOptions::default()).await;
+        }
         if self.fault == Fault::DataFull && !is_commit {
             return Err(full());
         }
@@ -76,7 +82,7 @@ impl ObjectStore for Faulty {
         }
         match self.fault {
             Fault::RequestLost => Err(network()),
-            Fault::LogFull | Fault::DataFull => Err(full()),
+            Fault::LogFull | Fault::DataFull | Fault::Overwrites => Err(full()),
             Fault::AnswerLost => {
                 self.inner.put_opts(path, payload, options).await?;
                 Err(network())
@@ -226,4 +232,18 @@ async fn a_disk_that_fills_while_writing_leaves_no_files() {
     assert_eq!(error.kind(), Kind::ResourceExhausted, "{error}");
     assert!(error.to_string().starts_with("cannot write file 'tables/clicks/"), "{error}");
     assert_eq!(data_files(&fixture.folder), 0);
+}
+
+#[tokio::test]
+async fn a_store_without_conditional_writes_is_no_lake() {
+    let location: LakeLocation = "s3://bucket/lake".parse().unwrap();
+    let faulty = |fault| Faulty {
+        inner: Arc::new(object_store::memory::InMemory::new()),
+        fault,
+        count: AtomicUsize::new(0),
+        gone: AtomicUsize::new(0),
+    };
+    check_create_if_absent(&location, &faulty(Fault::LogFull)).await.unwrap();
+    let error = check_create_if_absent(&location, &faulty(Fault::Overwrites)).await.unwrap_err();
+    assert!(error.to_string().contains("conditional writes"), "{error}");
 }
