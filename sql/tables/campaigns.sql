@@ -1,8 +1,8 @@
 -- Which campaigns are there, whose are they, and in which currency do they pay?
--- Rows are only added: a change is a new row with a later updated_at, and views take the newest row of each campaign_id.
+-- A snapshot table: loading a row again, with the same campaign_id, replaces it.
 CREATE TABLE campaigns (
   campaign_id VARCHAR NOT NULL,
-  -- When this state of the campaign became true; NULL = unknown, older than any known time.
+  -- When this state of the campaign became true, if known
   updated_at TIMESTAMP WITH TIME ZONE,
   name VARCHAR,
   advertiser_id VARCHAR,
@@ -13,4 +13,4 @@ CREATE TABLE campaigns (
   -- Runs in [starts_at, ends_at); NULL = without limit
   starts_at TIMESTAMP WITH TIME ZONE,
   ends_at TIMESTAMP WITH TIME ZONE
-) WITH (sort_by = 'campaign_id');
+) WITH (kind = 'snapshot', key = 'campaign_id', sort_by = 'campaign_id');

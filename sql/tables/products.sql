@@ -1,8 +1,8 @@
 -- What can be advertised? Top level of the catalog: a product has items (its variants), an item has vendor items (offers).
--- Rows are only added: a change is a new row with a later updated_at, and views take the newest row of each product_id.
+-- A snapshot table: loading a row again, with the same product_id, replaces it.
 CREATE TABLE products (
   product_id VARCHAR NOT NULL,
-  -- When this state of the product became true; NULL = unknown, older than any known time.
+  -- When this state of the product became true, if known
   updated_at TIMESTAMP WITH TIME ZONE,
   name VARCHAR,
   brand VARCHAR,
@@ -11,4 +11,4 @@ CREATE TABLE products (
   description VARCHAR,
   url VARCHAR,
   image_url VARCHAR
-) WITH (sort_by = 'product_id');
+) WITH (kind = 'snapshot', key = 'product_id', sort_by = 'product_id');

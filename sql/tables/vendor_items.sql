@@ -1,10 +1,10 @@
 -- Who sells an item, for how much, and can it be had now?
--- Rows are only added: a change is a new row with a later updated_at, and views take the newest row of each vendor_item_id.
+-- A snapshot table: loading a row again, with the same vendor_item_id, replaces it.
 -- price and shipping_price are in whole units of currency (19.99), exact decimals.
 CREATE TABLE vendor_items (
   vendor_item_id VARCHAR NOT NULL,
   item_id VARCHAR NOT NULL,
-  -- When this state of the offer became true; NULL = unknown, older than any known time.
+  -- When this state of the offer became true, if known
   updated_at TIMESTAMP WITH TIME ZONE,
   vendor_id VARCHAR,
   price DECIMAL(18, 6) NOT NULL,
@@ -16,4 +16,4 @@ CREATE TABLE vendor_items (
   is_available BOOLEAN,
   CHECK (price >= 0),
   CHECK (shipping_price >= 0)
-) WITH (sort_by = 'item_id, vendor_item_id');
+) WITH (kind = 'snapshot', key = 'vendor_item_id', sort_by = 'item_id, vendor_item_id');

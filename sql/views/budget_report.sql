@@ -13,18 +13,13 @@ WITH spend AS (
     FROM clicks GROUP BY campaign_id, date_trunc('hour', event_time)
   ) AS parts
   GROUP BY campaign_id, hour
-),
-plans AS (
-  SELECT campaign_id, hour, planned_micros
-  FROM budgets
-  QUALIFY row_number() OVER (PARTITION BY campaign_id, hour ORDER BY updated_at DESC NULLS LAST, planned_micros) = 1
 )
 SELECT
-  coalesce(plans.campaign_id, spend.campaign_id) AS campaign_id,
-  coalesce(plans.hour, spend.hour) AS hour,
-  plans.planned_micros,
+  coalesce(budgets.campaign_id, spend.campaign_id) AS campaign_id,
+  coalesce(budgets.hour, spend.hour) AS hour,
+  budgets.planned_micros,
   coalesce(spend.spend_micros, 0) AS spend_micros,
-  plans.planned_micros - coalesce(spend.spend_micros, 0) AS remaining_micros,
-  CAST(coalesce(spend.spend_micros, 0) AS DOUBLE) / nullif(plans.planned_micros, 0) AS spent_ratio
-FROM plans
-FULL OUTER JOIN spend ON spend.campaign_id = plans.campaign_id AND spend.hour = plans.hour;
+  budgets.planned_micros - coalesce(spend.spend_micros, 0) AS remaining_micros,
+  CAST(coalesce(spend.spend_micros, 0) AS DOUBLE) / nullif(budgets.planned_micros, 0) AS spent_ratio
+FROM budgets
+FULL OUTER JOIN spend ON spend.campaign_id = budgets.campaign_id AND spend.hour = budgets.hour;

@@ -20,7 +20,7 @@ WITH facts AS (
   SELECT campaign_id, 0, 0, count(*), NULL, sum(revenue_micros)
   FROM conversions GROUP BY campaign_id
   UNION ALL
-  SELECT DISTINCT campaign_id, 0, 0, 0, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
+  SELECT campaign_id, 0, 0, 0, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
   FROM campaigns
 ),
 totals AS (
@@ -33,17 +33,12 @@ totals AS (
     coalesce(sum(revenue_micros), 0) AS revenue_micros
   FROM facts
   GROUP BY campaign_id
-),
-newest AS (
-  SELECT campaign_id, name, advertiser_id, currency
-  FROM campaigns
-  QUALIFY row_number() OVER (PARTITION BY campaign_id ORDER BY updated_at DESC NULLS LAST, name, advertiser_id, currency) = 1
 )
 SELECT
   totals.campaign_id,
-  newest.name AS campaign_name,
-  newest.advertiser_id,
-  newest.currency,
+  campaigns.name AS campaign_name,
+  campaigns.advertiser_id,
+  campaigns.currency,
   totals.impressions,
   totals.clicks,
   totals.conversions,
@@ -54,4 +49,4 @@ SELECT
   CAST(CAST(totals.spend_micros AS DECIMAL(30, 6)) * 1000 / nullif(totals.impressions, 0) AS DECIMAL(30, 6)) AS ecpm_micros,
   CAST(CAST(totals.spend_micros AS DECIMAL(30, 6)) / nullif(totals.conversions, 0) AS DECIMAL(30, 6)) AS cpa_micros
 FROM totals
-LEFT JOIN newest ON newest.campaign_id = totals.campaign_id;
+LEFT JOIN campaigns ON campaigns.campaign_id = totals.campaign_id;

@@ -81,8 +81,7 @@ fn every_object_opens_with_the_question_it_answers() {
 }
 
 const EVENTS: [&str; 5] = [
-    "INSERT INTO campaigns (campaign_id, updated_at, name, currency) VALUES ('c1', '2026-01-01T00:00:00Z', 'old', 'KRW'), \
-     ('c1', '2026-01-02T00:00:00Z', 'new', 'KRW'), ('idle', NULL, 'idle', 'USD')",
+    "INSERT INTO campaigns (campaign_id, name, currency) VALUES ('c1', 'new', 'KRW'), ('idle', 'idle', 'USD')",
     "INSERT INTO impressions (event_id, event_time, ad_id, campaign_id, price_micros) VALUES \
      ('i1', '2026-01-01T10:00:00Z', 'a1', 'c1', 100), ('i2', '2026-01-01T10:59:59.999999Z', 'a1', 'c1', 200), \
      ('i3', '2026-01-01T11:00:00Z', 'a2', 'c1', NULL), ('i4', '2026-01-01T11:00:00Z', 'a2', NULL, 5)",
@@ -91,8 +90,8 @@ const EVENTS: [&str; 5] = [
      ('k3', '2026-01-01T10:01:00Z', 'a1', 'c1', NULL, NULL)",
     "INSERT INTO conversions (event_id, event_time, ad_id, campaign_id, revenue_micros) VALUES \
      ('v1', '2026-01-01T12:00:00Z', 'a1', 'c1', 5000000), ('v2', '2026-01-01T12:00:00Z', 'a1', 'c2', NULL)",
-    "INSERT INTO budgets (campaign_id, hour, planned_micros, updated_at) VALUES ('c1', '2026-01-01T10:00:00Z', 1, NULL), \
-     ('c1', '2026-01-01T10:00:00Z', 1000, '2026-01-01T00:00:00Z'), ('c1', '2026-01-01T09:00:00Z', 0, NULL)",
+    "INSERT INTO budgets (campaign_id, hour, planned_micros) VALUES \
+     ('c1', '2026-01-01T10:00:00Z', 1000), ('c1', '2026-01-01T09:00:00Z', 0)",
 ];
 
 async fn session_with_events() -> SessionContext {
@@ -156,10 +155,9 @@ async fn the_feed_has_the_cheapest_available_offer_after_discount() {
     for sql in [
         "INSERT INTO products (product_id, name) VALUES ('p1', 'one'), ('p2', 'two'), ('p3', 'sold out')",
         "INSERT INTO items (item_id, product_id) VALUES ('i1', 'p1'), ('i2', 'p1'), ('i3', 'p2'), ('i4', 'p3')",
-        "INSERT INTO vendor_items (vendor_item_id, item_id, updated_at, price, currency, is_available) VALUES \
-         ('o1', 'i1', NULL, 100, 'USD', TRUE), ('o2', 'i2', NULL, 99.99, 'USD', NULL), ('o3', 'i2', NULL, 1, 'USD', FALSE), \
-         ('o4', 'i3', NULL, 5, 'USD', TRUE), ('o5', 'i3', NULL, 5, 'USD', TRUE), ('o6', 'i4', NULL, 5, 'USD', FALSE), \
-         ('o1', 'i1', '2026-01-01T00:00:00Z', 120, 'USD', TRUE)",
+        "INSERT INTO vendor_items (vendor_item_id, item_id, price, currency, is_available) VALUES \
+         ('o1', 'i1', 120, 'USD', TRUE), ('o2', 'i2', 99.99, 'USD', NULL), ('o3', 'i2', 1, 'USD', FALSE), \
+         ('o4', 'i3', 5, 'USD', TRUE), ('o5', 'i3', 5, 'USD', TRUE), ('o6', 'i4', 5, 'USD', FALSE)",
         "INSERT INTO discounts (discount_id, vendor_item_id, percent, amount, starts_at, ends_at) VALUES \
          ('d1', 'o1', 33.33, NULL, NULL, NULL), ('d2', 'o1', NULL, 10, NULL, NULL), \
          ('past', 'o1', 99, NULL, NULL, '2020-01-01T00:00:00Z'), ('future', 'o1', 99, NULL, '2999-01-01T00:00:00Z', NULL), \

@@ -223,9 +223,13 @@ fn refuse_key(options: &mut Options) -> Result<(), CatalogError> {
 fn key_column(option: &str, text: &str, columns: &Schema, position: Position) -> Result<String, CatalogError> {
     let name = partitioning::column_name(text);
     let field = partitioning::find_column(option, &name, columns, position)?;
-    let is_key = partitioning::is_discrete(field.data_type()) && *field.data_type() != DataType::Boolean;
+    let data_type = field.data_type();
+    let is_time = matches!(data_type, DataType::Timestamp(..));
+    let is_key = is_time || (partitioning::is_discrete(data_type) && *data_type != DataType::Boolean);
     if !is_key {
-        return Err(position.bad(format!("{option} column '{name}' must be text, a whole number or a date")));
+        return Err(
+            position.bad(format!("{option} column '{name}' must be text, a whole number, a date or a timestamp"))
+        );
     }
     require_not_null(option, field, position)?;
     Ok(name)

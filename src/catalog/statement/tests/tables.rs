@@ -101,7 +101,7 @@ fn options_are_checked_against_columns() {
     );
     check_options(
         "event_time='at', event_key='x'",
-        "line 2, column 34: event_key column 'x' must be text, a whole number or a date",
+        "line 2, column 34: event_key column 'x' must be text, a whole number, a date or a timestamp",
     );
     check_options(
         "sort_by='id, nam'",
