@@ -3,10 +3,10 @@ INSERT INTO products (product_id, name, brand, category)
 SELECT pid, product_name, brand, product_category_tree FROM flipkart_products;
 
 INSERT INTO items (item_id, product_id)
-SELECT pid, pid FROM flipkart_products;
+SELECT pid AS item_id, pid AS product_id FROM flipkart_products;
 
 INSERT INTO vendor_items (vendor_item_id, item_id, price, currency)
-SELECT pid, pid, retail_price, 'INR' FROM flipkart_products WHERE retail_price IS NOT NULL;
+SELECT pid AS vendor_item_id, pid AS item_id, retail_price, 'INR' FROM flipkart_products WHERE retail_price IS NOT NULL;
 
 INSERT INTO discounts (discount_id, vendor_item_id, amount)
-SELECT pid, pid, retail_price - discounted_price FROM flipkart_products WHERE discounted_price < retail_price;
+SELECT pid AS discount_id, pid AS vendor_item_id, retail_price - discounted_price FROM flipkart_products WHERE discounted_price < retail_price;

@@ -8,7 +8,7 @@ QUALIFY row_number() OVER (PARTITION BY bidid ORDER BY log_time, pay_price, crea
 
 -- Clicks logged twice are dropped by event_key: one click per bid.
 INSERT INTO clicks (event_id, event_time, impression_id, ad_id, campaign_id, user_id, ip, price_micros)
-SELECT bidid, log_time, bidid, creative, advertiser, ipinyou_id, ip, pay_price * 10
+SELECT bidid, log_time, bidid AS impression_id, creative, advertiser, ipinyou_id, ip, pay_price * 10
 FROM ipinyou_clicks;
 
 -- A bid may convert several times; equal lines are one conversion.
