@@ -18,8 +18,7 @@ use super::IngestError;
 use super::batch::Rejection;
 use crate::base::Clock;
 use crate::storage::{
-    CommitMode, CommitOutcome, CommitRequest, InputOrder, Lake, StagedFile, StorageError, Table, TableSpec,
-    Transaction, WriteOptions,
+    CommitMode, CommitRequest, InputOrder, Lake, StagedFile, StorageError, Table, TableSpec, Transaction, WriteOptions,
 };
 
 /// Folder of the rejects table below `tables/`.
@@ -107,8 +106,9 @@ impl RejectLog {
             operation: "REJECT",
             info: BTreeMap::new(),
         };
-        if let CommitOutcome::AlreadyCommitted(_) = table.commit(request).await? {
+        if let Err(error) = table.commit(request).await {
             table.discard(files).await;
+            return Err(error.into());
         }
         Ok(())
     }

@@ -111,15 +111,16 @@ impl Core {
                     let NewState { accepted, superseded, .. } = new;
                     return Ok(Upserted::Committed { accepted, superseded, version });
                 }
-                Ok(CommitOutcome::AlreadyCommitted(version)) => {
-                    table.discard(files).await;
-                    return Ok(Upserted::AlreadyCommitted(version));
-                }
+                Ok(CommitOutcome::AlreadyCommitted(version)) => return Ok(Upserted::AlreadyCommitted(version)),
                 Err(StorageError::VersionMoved { .. }) => {
                     table.discard(files).await;
                     table.refresh().await?;
                 }
-                Err(error) => return Err(error.into()),
+                // Files of a commit that may have landed after all are kept: storage knows which.
+                Err(error) => {
+                    table.discard(files).await;
+                    return Err(error.into());
+                }
             }
         }
         Err(StorageError::Crowded { table: target.name.clone() }.into())

@@ -72,18 +72,6 @@ impl Writer {
     pub async fn lock(&self) -> WriterGuard<'_> {
         WriterGuard { writer: self, _guard: self.lock.lock().await }
     }
-
-    /// Whether a failed commit surely left no trace, so that its files may be deleted.
-    fn surely_failed(error: &StorageError) -> bool {
-        matches!(
-            error,
-            StorageError::VersionMoved { .. }
-                | StorageError::Crowded { .. }
-                | StorageError::Invalid { .. }
-                | StorageError::DiskFull { .. }
-                | StorageError::Denied { .. }
-        )
-    }
 }
 
 impl WriterGuard<'_> {
@@ -128,18 +116,13 @@ impl WriterGuard<'_> {
                     self.committed(version, pending);
                     return Ok(Sealed::Committed(version));
                 }
-                Ok(CommitOutcome::AlreadyCommitted(version)) => {
-                    table.discard(files).await;
-                    return Ok(Sealed::AlreadyCommitted(version));
-                }
+                Ok(CommitOutcome::AlreadyCommitted(version)) => return Ok(Sealed::AlreadyCommitted(version)),
                 Err(StorageError::VersionMoved { .. }) => {
                     table.refresh().await?;
                 }
+                // Files of a commit that may have landed after all are kept: storage knows which.
                 Err(error) => {
-                    // Files of a commit that may have landed after all must stay.
-                    if Writer::surely_failed(&error) {
-                        table.discard(files).await;
-                    }
+                    table.discard(files).await;
                     return Err(error.into());
                 }
             }

@@ -1,0 +1,144 @@
+//! Rows in, exactly once, over a real lake: requests, INSERT, files, snapshot tables, bad input, two processes.
+
+mod bad_input;
+mod files;
+mod requests;
+mod snapshots;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adlake::app::App;
+use adlake::base::{Clock, Timestamp};
+use adlake::config;
+use adlake::ingest::{AppendReport, FileReport, FileStatus, IngestError, LoadProgress, LoadRequest, RowFormat};
+use adlake::query::{Origin, Outcome, Request, Session};
+use arrow::util::display::array_value_to_string;
+use futures::TryStreamExt;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// 2017-11-07T12:00:00Z.
+const NOON: Timestamp = Timestamp(1_510_056_000_000_000);
+
+const CLICKS: &str = "CREATE TABLE clicks (event_id VARCHAR NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, \
+     ad_id VARCHAR, price_micros BIGINT, CHECK (price_micros >= 0)) \
+     WITH (event_time='event_time', event_key='event_id', partition_by='day(event_time)', sort_by='ad_id, event_time', \
+     lateness='7 days', clock_skew='5 minutes')";
+
+/// One process over a lake in a temporary folder.
+struct Process {
+    app: App,
+    session: Arc<Session>,
+    folder: Arc<TempDir>,
+}
+
+struct Silent;
+
+impl LoadProgress for Silent {
+    fn total_bytes(&self, _bytes: u64) {}
+    fn advance(&self, _bytes: u64, _rows: u64) {}
+    fn phase(&self, _name: &str) {}
+}
+
+impl Process {
+    async fn start() -> Self {
+        Self::over(Arc::new(tempfile::tempdir().unwrap()), &[]).await
+    }
+
+    async fn with_clicks() -> Self {
+        let process = Self::start().await;
+        process.sql(CLICKS).await;
+        process
+    }
+
+    /// Another process over the same lake.
+    async fn another(&self) -> Self {
+        Self::over(self.folder.clone(), &[]).await
+    }
+
+    async fn over(folder: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
+        let location = folder.path().join("lake").display().to_string();
+        let fixed = [("lake.location", location.as_str()), ("lake.sql", "")];
+        let overrides: Vec<(String, String)> =
+            fixed.into_iter().chain(settings.iter().copied()).map(|(key, value)| (key.into(), value.into())).collect();
+        let loaded = config::load(None, &[], &overrides).unwrap();
+        let app = App::open(loaded, Clock::manual(NOON)).await.unwrap();
+        Self { app, session: Session::new("test", "test", Origin::Internal), folder }
+    }
+
+    /// Rows of a statement as text, columns separated by spaces; what a command says.
+    async fn try_sql(&self, sql: &str) -> Result<Vec<String>, String> {
+        let answer =
+            self.app.engine.execute(Request::new(sql, &self.session)).await.map_err(|error| error.to_string())?;
+        match answer.outcome {
+            Outcome::Done { message, .. } => Ok(vec![message]),
+            Outcome::Rows(stream) => {
+                let batches: Vec<_> = stream.try_collect().await.map_err(|error| error.to_string())?;
+                let mut rows = Vec::new();
+                for batch in &batches {
+                    for row in 0..batch.num_rows() {
+                        let value = |column| array_value_to_string(column, row).unwrap();
+                        rows.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
+                    }
+                }
+                Ok(rows)
+            }
+        }
+    }
+
+    async fn sql(&self, sql: &str) -> Vec<String> {
+        self.try_sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    async fn count(&self, table: &str) -> usize {
+        self.sql(&format!("SELECT count(*) FROM {table}")).await[0].parse().unwrap()
+    }
+
+    async fn append(&self, table: &str, body: &str) -> AppendReport {
+        self.try_append(table, body).await.unwrap()
+    }
+
+    async fn try_append(&self, table: &str, body: &str) -> Result<AppendReport, IngestError> {
+        self.app.ingestor.append_rows(table, body.to_owned().into(), RowFormat::Ndjson).await
+    }
+
+    /// Writes a file beside the lake.
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    async fn load(&self, table: &str, file: &Path, options: &[(&str, &str)]) -> Result<FileReport, String> {
+        let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let from = vec![file.display().to_string()];
+        let request = LoadRequest::from_options(table.to_owned(), from, &options).unwrap();
+        let task = self.app.engine.task_context();
+        let loaded = self.app.ingestor.load(request, Arc::new(Silent), task, CancellationToken::new()).await;
+        loaded.map(|mut reports| reports.remove(0)).map_err(|error| error.to_string())
+    }
+
+    /// Parquet files of the lake that are part of no version, and of the tables themselves.
+    fn parquet_files(&self) -> usize {
+        fn walk(folder: &Path) -> usize {
+            let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+            entries
+                .map(|path| match path.is_dir() {
+                    true => walk(&path),
+                    false => usize::from(path.extension().is_some_and(|extension| extension == "parquet")),
+                })
+                .sum()
+        }
+        walk(&self.folder.path().join("lake/tables"))
+    }
+}
+
+fn counts(report: &FileReport) -> (FileStatus, u64, u64, u64) {
+    (report.status, report.rows, report.duplicates, report.rejected)
+}
+
+/// One click as NDJSON.
+fn click(id: impl std::fmt::Display, time: &str) -> String {
+    format!("{{\"event_id\":\"{id}\",\"event_time\":\"{time}\",\"ad_id\":\"a\",\"price_micros\":5}}\n")
+}

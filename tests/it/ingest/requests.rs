@@ -1,0 +1,115 @@
+//! `append_rows` and INSERT.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_committed_once_however_they_are_sent() {
+    let lake = Process::with_clicks().await;
+    let body = click(1, "2017-11-07T11:00:00Z") + &click(2, "2017-11-07T11:00:00Z") + &click(1, "2017-11-07T11:30:00Z");
+    let report = lake.append("clicks", &body).await;
+    assert_eq!((report.accepted, report.duplicates, report.rejected.len()), (2, 1, 0));
+    let again = lake.append("clicks", &body).await;
+    assert_eq!((again.accepted, again.duplicates, again.version), (0, 3, report.version), "nothing new is no commit");
+    let answer = lake.sql("SELECT event_id, event_time FROM clicks ORDER BY 1").await;
+    assert_eq!(answer, ["1 2017-11-07T11:00:00Z", "2 2017-11-07T11:00:00Z"], "the first occurrence wins");
+    let inserted = lake.sql("INSERT INTO clicks (event_id, event_time) VALUES ('2', now()), ('3', now())").await;
+    assert!(inserted[0].contains('1'), "{inserted:?}");
+    assert_eq!(lake.count("clicks").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_rows_are_rejected_alone_and_kept() {
+    let lake = Process::with_clicks().await;
+    let body = click(1, "2017-11-07T11:00:00Z")
+        + "{\"event_id\":null,\"event_time\":\"2017-11-07T11:00:00Z\"}\n"
+        + &click("late", "2017-10-01T00:00:00Z")
+        + &click("future", "2017-11-07T12:06:00Z")
+        + "{\"event_id\":\"neg\",\"event_time\":1510052400000,\"price_micros\":-1}\n"
+        + "{\"event_id\":\"big\",\"event_time\":1510052400000,\"price_micros\":9223372036854775808}\n"
+        + "{\"event_id\":\"typo\",\"event_time\":1510052400000,\"ad_ids\":\"x\"}\n"
+        + &click(2, "2017-11-07T11:00:00Z");
+    let report = lake.append("clicks", &body).await;
+    assert_eq!((report.accepted, report.duplicates), (2, 0));
+    let sentences: Vec<String> = report.rejected.iter().map(|rejection| rejection.sentence()).collect();
+    let wanted = [
+        "line 2, field 'event_id': is NULL",
+        "line 3, field 'event_time': is 2017-10-01T00:00:00.000000Z, older than lateness",
+        "line 4, field 'event_time': is 2017-11-07T12:06:00.000000Z, further ahead",
+        "line 5: violates CHECK",
+        "line 6, field 'price_micros': '9223372036854775808' is out of range",
+        "line 7, field 'ad_ids': is not a column of the table; did you mean 'ad_id'?",
+    ];
+    assert_eq!(sentences.len(), wanted.len(), "{sentences:#?}");
+    for (sentence, wanted) in sentences.iter().zip(wanted) {
+        assert!(sentence.starts_with(wanted), "{sentence}\nwanted {wanted}");
+    }
+    let kept = lake.sql("SELECT line, field, table_name, source FROM system.rejects ORDER BY line").await;
+    assert_eq!(kept.len(), 6, "{kept:?}");
+    assert_eq!(kept[0], "2 event_id clicks http");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_insert_is_all_or_nothing() {
+    let lake = Process::with_clicks().await;
+    let error =
+        lake.try_sql("INSERT INTO clicks VALUES ('1', now(), 'a', 1), ('2', now(), 'a', -1)").await.unwrap_err();
+    assert!(error.contains("row 2: violates CHECK") && error.contains("nothing was inserted"), "{error}");
+    assert_eq!((lake.count("clicks").await, lake.parquet_files()), (0, 0), "a failed INSERT leaves files");
+    lake.sql("INSERT INTO clicks SELECT 'e' || value, now(), 'a', value FROM generate_series(1, 30000)").await;
+    lake.sql("INSERT INTO clicks SELECT * FROM clicks").await;
+    assert_eq!(lake.count("clicks").await, 30_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_never_commit_one_event_twice() {
+    let one = Process::with_clicks().await;
+    let other = one.another().await;
+    let batch = |from: u64| (from..from + 50).map(|id| click(id, "2017-11-07T11:00:00Z")).collect::<String>();
+    // Neither hears of the other's commits but through the log; every batch overlaps its neighbours.
+    let send = async |process: &Process| {
+        let mut accepted = 0;
+        for step in 0..15 {
+            accepted += process.append("clicks", &batch(step * 25)).await.accepted;
+        }
+        accepted
+    };
+    let (left, right) = tokio::join!(send(&one), send(&other));
+    let reader = one.another().await;
+    assert_eq!(reader.sql("SELECT count(*), count(DISTINCT event_id) FROM clicks").await, ["400 400"]);
+    assert_eq!(left + right, 400, "every event was accepted by exactly one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_survive_a_restart_and_a_table_made_anew_starts_empty() {
+    let lake = Process::with_clicks().await;
+    lake.append("clicks", &click(1, "2017-11-07T11:00:00Z")).await;
+    let restarted = lake.another().await;
+    assert_eq!(restarted.append("clicks", &click(1, "2017-11-07T11:00:00Z")).await.duplicates, 1);
+    restarted.sql("DROP TABLE clicks").await;
+    restarted.sql(CLICKS).await;
+    assert_eq!(restarted.append("clicks", &click(1, "2017-11-07T11:00:00Z")).await.accepted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_without_event_key_take_everything() {
+    let lake = Process::start().await;
+    lake.sql("CREATE TABLE t (a BIGINT, b DECIMAL(10, 2), c DATE, d VARCHAR[])").await;
+    let body = "{\"a\":1,\"b\":0.10,\"c\":\"2017-11-07\",\"d\":[\"x\",\"y\"]}\n";
+    assert_eq!(lake.append("t", &body.repeat(2)).await.accepted, 2);
+    assert_eq!(lake.sql("SELECT a, b, c, d[2] FROM t LIMIT 1").await, ["1 0.10 2017-11-07 y"]);
+    let array =
+        lake.app.ingestor.append_rows("t", "[{\"a\":2},{\"a\":\"x\"}]".into(), RowFormat::JsonArray).await.unwrap();
+    assert_eq!((array.accepted, array.rejected[0].line), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_index_has_a_limit() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let lake = Process::over(folder, &[("ingest.key_index_size", "64 KiB")]).await;
+    lake.sql(CLICKS).await;
+    let body: String = (0..8_000).map(|id| click(id, "2017-11-07T11:00:00Z")).collect();
+    let error = lake.try_append("clicks", &body).await.unwrap_err().to_string();
+    assert!(error.contains("ingest.key_index_size = 64 KiB"), "{error}");
+    assert_eq!(lake.count("clicks").await, 0);
+    assert_eq!(lake.append("clicks", &click(1, "2017-11-07T11:00:00Z")).await.accepted, 1, "the server lives on");
+}
