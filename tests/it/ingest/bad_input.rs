@@ -50,10 +50,10 @@ async fn damaged_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_do_not_fit_the_table() {
-    let rows = "event_id,event_time,ad\n1,2017-11-07,x\n";
-    refused("extra.csv", rows, &[], &["'ad'; did you mean 'ad_id'?", "--map ad="]).await;
+    let rows = "event_id,event_time,ad_ids\n1,2017-11-07,x\n";
+    refused("extra.csv", rows, &[], &["'ad_ids'; did you mean 'ad_id'?", "--map ad_ids="]).await;
     refused("short.csv", "event_id\n1\n", &[], &["NOT NULL column 'event_time'"]).await;
-    refused("map.csv", rows, &[("map", "adx=ad_id")], &["'adx'", "did you mean 'ad'?"]).await;
+    refused("map.csv", rows, &[("map", "ad_idz=ad_id")], &["'ad_idz'", "did you mean 'ad_ids'?"]).await;
     let lists: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![true]));
     let times: ArrayRef = Arc::new(StringArray::from(vec!["2017-11-07"]));
     let ids = times.clone();

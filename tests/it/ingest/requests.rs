@@ -12,7 +12,7 @@ async fn events_are_committed_once_however_they_are_sent() {
     assert_eq!((again.accepted, again.duplicates, again.version), (0, 3, report.version), "nothing new is no commit");
     let answer = lake.sql("SELECT event_id, event_time FROM clicks ORDER BY 1").await;
     assert_eq!(answer, ["1 2017-11-07T11:00:00Z", "2 2017-11-07T11:00:00Z"], "the first occurrence wins");
-    let inserted = lake.sql("INSERT INTO clicks (event_id, event_time) VALUES ('2', now()), ('3', now())").await;
+    let inserted = lake.sql("INSERT INTO clicks (event_id, event_time) VALUES ('2', TIMESTAMP '2017-11-07 11:45:00'), ('3', TIMESTAMP '2017-11-07 11:45:00')").await;
     assert!(inserted[0].contains('1'), "{inserted:?}");
     assert_eq!(lake.count("clicks").await, 3);
 }
@@ -51,11 +51,14 @@ async fn bad_rows_are_rejected_alone_and_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_insert_is_all_or_nothing() {
     let lake = Process::with_clicks().await;
-    let error =
-        lake.try_sql("INSERT INTO clicks VALUES ('1', now(), 'a', 1), ('2', now(), 'a', -1)").await.unwrap_err();
+    let at = "TIMESTAMP '2017-11-07 11:45:00'";
+    let error = lake.try_sql(&format!("INSERT INTO clicks VALUES ('1', {at}, 'a', 1), ('2', {at}, 'a', -1)")).await;
+    let error = error.unwrap_err();
     assert!(error.contains("row 2: violates CHECK") && error.contains("nothing was inserted"), "{error}");
     assert_eq!((lake.count("clicks").await, lake.parquet_files()), (0, 0), "a failed INSERT leaves files");
-    lake.sql("INSERT INTO clicks SELECT 'e' || value, now(), 'a', value FROM generate_series(1, 30000)").await;
+    let body: String = (0..15_000).map(|id| click(id, "2017-11-07T11:00:00Z")).collect();
+    assert_eq!(lake.append("clicks", &body).await.accepted, 15_000);
+    lake.sql("INSERT INTO clicks SELECT 'e' || event_id, event_time, ad_id, price_micros FROM clicks").await;
     lake.sql("INSERT INTO clicks SELECT * FROM clicks").await;
     assert_eq!(lake.count("clicks").await, 30_000);
 }
