@@ -61,7 +61,7 @@ class Server:
         return self.log.read_text(errors="replace")[-4000:]
 
     def sql(self, statement, params=None):
-        """Runs a statement over HTTP; returns the rows as dictionaries."""
+        """Runs a statement over HTTP; returns the rows as dictionaries, or how many rows it changed."""
         body = json.dumps({"sql": statement, **({"params": params} if params else {})}).encode()
         request = urllib.request.Request(self.http_url + "/v1/sql", body, {"content-type": "application/json"})
         try:
@@ -69,8 +69,10 @@ class Server:
                 answer = json.loads(response.read())
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{statement}: {error.code} {error.read().decode(errors='replace')}") from None
-        names = [column["name"] for column in answer.get("columns", [])]
-        return [dict(zip(names, row)) if isinstance(row, list) else row for row in answer.get("rows", [])]
+        if "columns" not in answer:
+            return answer.get("rows")
+        names = [column["name"] for column in answer["columns"]]
+        return [dict(zip(names, row)) for row in answer["rows"]]
 
     def kill(self):
         """kill -9, as a power cut would."""

@@ -156,11 +156,11 @@ def test_several_rows_of_parameters_run_a_query_for_each(cursor, million):
 
 def test_executemany_is_one_commit(server, cursor):
     cursor.execute("CREATE TABLE adbc_many (n BIGINT, s VARCHAR)")
-    before = server.sql("SELECT count(*) AS n FROM system.commits WHERE \"table\" = 'adbc_many'")[0]["n"]
+    before = server.sql("SELECT count(*) AS n FROM system.commits WHERE table_name = 'adbc_many'")[0]["n"]
     cursor.executemany("INSERT INTO adbc_many (s, n) VALUES (?, ?)", [(f"row {n}", n) for n in range(5000)])
     assert cursor.rowcount == 5000
     assert server.sql("SELECT count(*) AS n, sum(n) AS s FROM adbc_many WHERE s = 'row ' || n") == [{"n": 5000, "s": 12497500}]
-    after = server.sql("SELECT count(*) AS n FROM system.commits WHERE \"table\" = 'adbc_many'")[0]["n"]
+    after = server.sql("SELECT count(*) AS n FROM system.commits WHERE table_name = 'adbc_many'")[0]["n"]
     assert after - before == 1
     cursor.execute("DROP TABLE adbc_many")
 
@@ -263,7 +263,7 @@ def test_errors_carry_code_and_reason(cursor, million, sql, status, word):
 def test_user_and_password_open_a_session(server):
     with connect(server, username="ann", password="secret") as connection, connection.cursor() as cursor:
         assert fetch(cursor, "SELECT 1") == [(1,)]
-        cursor.execute("SELECT \"user\" FROM system.queries WHERE sql = 'SELECT 1' AND \"user\" = 'ann'")
+        cursor.execute("SELECT user_name FROM system.queries WHERE sql = 'SELECT 1' AND user_name = 'ann'")
         assert cursor.fetchall()
 
 
