@@ -1,32 +1,24 @@
-//! Results on the wire: types every client reads, messages of bounded size, encoding beside sending.
-//!
-//! ```text
-//! engine's stream ─► cast to wire types ─► split ─► IPC encode ─► channel of a few messages ─► gRPC
-//!        └────────────── one task per result ──────────────┘            (client's flow control)
-//! ```
+//! Results on the wire: types every client reads, messages of bounded size, columns sent without copying them.
 //!
 //! Types that clients cannot read are sent as their plain relatives: views as `Utf8`/`Binary`, dictionaries and run-end
 //! encoded columns as their values, small decimals as `Decimal128`, half floats as `Float32` ([`wire_type`]).
 //! Top-level columns are declared nullable, so that a plan whose nullability is narrower than its data cannot fail a query.
 //!
-//! A result that ends early (its task died) ends in an error, never as if it were complete.
+//! A [`Part`] is one Flight message whose body still is the columns' own buffers; `direct` hands them to HTTP/2 as they are.
+//! How results flow is in `outgoing`.
 
-use super::error::{cancelled, from_stream, internal};
-use super::running::Run;
-use crate::base::Tasks;
+use super::error::internal;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::buffer::Buffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_flight::{FlightData, SchemaAsIpc};
-use bytes::Bytes;
-use datafusion::execution::SendableRecordBatchStream;
-use futures::{Stream, StreamExt};
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 /// What `DoGet` returns.
@@ -34,8 +26,8 @@ pub(super) type DataStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status
 
 /// Size messages aim at; half of what gRPC libraries accept unless told otherwise.
 const MESSAGE_BYTES_TARGET: usize = 2 << 20;
-/// Encoded messages waiting for the network, per result.
-const MESSAGES_WAITING: usize = 4;
+/// Continuation marker and length in front of every message of an Arrow IPC stream.
+const IPC_PREFIX_BYTES: usize = 8;
 
 /// The type a column of type `from` is sent as.
 pub(super) fn wire_type(from: &DataType) -> DataType {
@@ -112,125 +104,108 @@ fn split(batch: RecordBatch, target: usize) -> Vec<RecordBatch> {
     (0..rows).step_by(step).map(|start| batch.slice(start, step.min(rows - start))).collect()
 }
 
+/// One Flight message: a schema or a batch.
+pub(super) struct Part {
+    pub header: Bytes,
+    pub app_metadata: Bytes,
+    /// The body in pieces: the columns' buffers and the padding between them.
+    pub body: Vec<Bytes>,
+}
+
+impl Part {
+    pub fn body_bytes(&self) -> usize {
+        self.body.iter().map(Bytes::len).sum()
+    }
+
+    /// The message with its body in one piece.
+    pub fn into_flight_data(self) -> FlightData {
+        let mut body = BytesMut::with_capacity(self.body_bytes());
+        self.body.iter().for_each(|piece| body.extend_from_slice(piece));
+        FlightData {
+            flight_descriptor: None,
+            data_header: self.header,
+            app_metadata: self.app_metadata,
+            data_body: body.freeze(),
+        }
+    }
+}
+
+/// A buffer as the owner of bytes.
+struct Owner(Buffer);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
 /// Encodes the batches of one result.
-struct Encoder {
+pub(super) struct Encoder {
     schema: SchemaRef,
-    options: IpcWriteOptions,
-    generator: IpcDataGenerator,
-    dictionaries: DictionaryTracker,
-    context: IpcWriteContext,
+    stream: StreamEncoder,
 }
 
 impl Encoder {
-    fn new(schema: SchemaRef) -> Self {
-        Self {
-            schema,
-            options: IpcWriteOptions::default(),
-            generator: IpcDataGenerator::default(),
-            dictionaries: DictionaryTracker::new(true),
-            context: IpcWriteContext::default(),
-        }
+    pub fn new(schema: SchemaRef) -> Result<Self, ArrowError> {
+        let mut stream = StreamEncoder::try_new(&schema)?;
+        // The first call also writes the schema, which Flight sends in a message of its own form.
+        stream.encode(&RecordBatch::new_empty(schema.clone()))?;
+        Ok(Self { schema, stream })
     }
 
-    fn schema_message(&self, app_metadata: Bytes) -> FlightData {
-        let message: FlightData = SchemaAsIpc::new(&self.schema, &self.options).into();
-        message.with_app_metadata(app_metadata)
+    pub fn schema_part(&self, app_metadata: Bytes) -> Part {
+        let options = IpcWriteOptions::default();
+        let message: FlightData = SchemaAsIpc::new(&self.schema, &options).into();
+        Part { header: message.data_header, app_metadata, body: Vec::new() }
     }
 
-    fn batch_messages(&mut self, batch: &RecordBatch) -> Result<Vec<FlightData>, ArrowError> {
+    /// The messages of a batch, each of about [`MESSAGE_BYTES_TARGET`].
+    pub fn batch_parts(&mut self, batch: &RecordBatch) -> Result<Vec<Part>, ArrowError> {
         let batch = to_wire(batch, &self.schema)?;
-        split(batch, MESSAGE_BYTES_TARGET)
-            .into_iter()
-            .map(|piece| {
-                let (_, encoded) =
-                    self.generator.encode(&piece, &mut self.dictionaries, &self.options, &mut self.context)?;
-                Ok(encoded.into())
-            })
-            .collect()
+        split(batch, MESSAGE_BYTES_TARGET).iter().map(|piece| self.part(piece)).collect()
+    }
+
+    /// An IPC stream message is prefix, header, body; a Flight message is header and body.
+    fn part(&mut self, batch: &RecordBatch) -> Result<Part, ArrowError> {
+        let mut front = BytesMut::new();
+        let mut wanted = IPC_PREFIX_BYTES;
+        let mut body = Vec::new();
+        for buffer in self.stream.encode(batch)? {
+            if front.len() >= wanted {
+                body.push(Bytes::from_owner(Owner(buffer)));
+                continue;
+            }
+            front.extend_from_slice(&buffer);
+            if wanted == IPC_PREFIX_BYTES && front.len() >= wanted {
+                let length = front.get(4..IPC_PREFIX_BYTES).and_then(|four| <[u8; 4]>::try_from(four).ok());
+                wanted += usize::try_from(length.map_or(0, i32::from_le_bytes)).unwrap_or(0);
+            }
+        }
+        if front.len() != wanted {
+            return Err(ArrowError::IpcError(format!("a message header of {} bytes, {wanted} expected", front.len())));
+        }
+        let header = front.freeze().slice(IPC_PREFIX_BYTES..);
+        Ok(Part { header, app_metadata: Bytes::new(), body })
     }
 }
 
-/// A result already in memory (metadata, stored results).
-pub(super) fn batches(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<DataStream, Status> {
-    let mut encoder = Encoder::new(schema);
-    let mut messages = vec![encoder.schema_message(Bytes::new())];
-    for batch in batches {
-        let encoded = encoder.batch_messages(&batch);
-        messages.extend(encoded.map_err(|error| internal(format!("cannot encode a result: {error}")))?);
-    }
-    Ok(Box::pin(futures::stream::iter(messages.into_iter().map(Ok))))
-}
-
-/// A result to stream.
-pub(super) struct Outgoing {
-    /// As promised by `FlightInfo`.
-    pub schema: SchemaRef,
-    /// In the first message: `{"query_id": …, "data_as_of": …}`.
-    pub app_metadata: Bytes,
-    pub rows: SendableRecordBatchStream,
-    /// Dropped, and with it the query cancelled, when the result has ended or the client has left.
-    pub run: Run,
-}
-
-enum Message {
-    Part(Result<FlightData, Status>),
-    End,
-}
-
-/// Streams a result; dropping the stream cancels the query.
-pub(super) fn stream(outgoing: Outgoing, tasks: &Tasks) -> DataStream {
-    let (sender, receiver) = mpsc::channel(MESSAGES_WAITING);
-    tasks.spawn("flight result", send_all(outgoing, sender));
-    let ended = |finished: &mut bool, message: Option<Message>| match message {
-        Some(Message::Part(part)) => Some(part),
-        Some(Message::End) => {
-            *finished = true;
-            None
+/// A result already in memory (metadata, stored results), as parts.
+pub(super) fn parts(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Vec<Part>, Status> {
+    let encode = || {
+        let mut encoder = Encoder::new(schema)?;
+        let mut parts = vec![encoder.schema_part(Bytes::new())];
+        for batch in batches {
+            parts.extend(encoder.batch_parts(batch)?);
         }
-        None if *finished => None,
-        None => {
-            *finished = true;
-            Some(Err(internal("the result ended before it was complete; run the statement again")))
-        }
+        Ok(parts)
     };
-    let messages = ReceiverStream::new(receiver).map(Some).chain(futures::stream::once(async { None }));
-    Box::pin(messages.scan(false, move |finished, message| futures::future::ready(ended(finished, message))))
+    encode().map_err(|error: ArrowError| internal(format!("cannot encode a result: {error}")))
 }
 
-async fn send_all(outgoing: Outgoing, sender: mpsc::Sender<Message>) {
-    let Outgoing { schema, app_metadata, mut rows, run } = outgoing;
-    let mut encoder = Encoder::new(schema);
-    if sender.send(Message::Part(Ok(encoder.schema_message(app_metadata)))).await.is_err() {
-        return;
-    }
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = sender.closed() => return,
-            () = run.cancel.cancelled() => Some(Err(cancelled())),
-            next = rows.next() => next.map(|batch| batch.map_err(from_stream)),
-        };
-        let Some(batch) = next else { break };
-        if batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0) {
-            continue;
-        }
-        let encoded = batch.and_then(|batch| encoder.batch_messages(&batch).map_err(|error| from_stream(error.into())));
-        match encoded {
-            Ok(messages) => {
-                for message in messages {
-                    if sender.send(Message::Part(Ok(message))).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            Err(status) => {
-                drop(sender.send(Message::Part(Err(status))).await);
-                drop(sender.send(Message::End).await);
-                return;
-            }
-        }
-    }
-    drop(sender.send(Message::End).await);
+/// A result already in memory, as `DoGet` returns it.
+pub(super) fn batches(schema: SchemaRef, batches: &[RecordBatch]) -> Result<DataStream, Status> {
+    let messages = parts(schema, batches)?.into_iter().map(|part| Ok(part.into_flight_data()));
+    Ok(Box::pin(futures::stream::iter(messages)))
 }
 
 #[cfg(test)]
@@ -266,5 +241,22 @@ mod tests {
         assert_eq!(pieces.len(), 8);
         assert_eq!(pieces.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_000);
         assert_eq!(split(batch.slice(10, 100), 1_000).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_decodes_to_what_was_there() {
+        use arrow_flight::decode::FlightRecordBatchStream;
+        use futures::{StreamExt, TryStreamExt};
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter((0..5_000).map(|n| (n % 7 != 0).then_some(n))));
+        let texts: ArrayRef =
+            Arc::new(StringArray::from_iter((0..5_000).map(|n| (n % 3 != 0).then(|| format!("text {n}")))));
+        let batch = RecordBatch::try_from_iter([("n", numbers), ("s", texts)]).unwrap();
+        let schema = wire_schema(&batch.schema());
+        for rows in [batch.slice(0, 5_000), batch.slice(11, 1_003), batch.slice(4_999, 1), batch.slice(0, 0)] {
+            let sent = batches(schema.clone(), std::slice::from_ref(&rows)).unwrap();
+            let received = FlightRecordBatchStream::new_from_flight_data(sent.map_err(Into::into).boxed());
+            let received: Vec<_> = received.try_collect().await.unwrap();
+            assert_eq!(arrow::compute::concat_batches(&schema, &received).unwrap(), to_wire(&rows, &schema).unwrap());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Flight SQL: the protocol of ADBC, JDBC and ODBC clients, implemented on `FlightSqlService` directly.
 //!
 //! ```text
-//! connection ─► edge (GetSchema …) ─► service ─┬─► statements ─► query::Engine ─► encode ─► client
+//! connection ─► edge (GetSchema …) ─► service ─┬─► statements ─► query::Engine ─► outgoing ─► direct ─► client
 //!   session ◄──────────┘                       ├─► prepared (+ parameters, batch_insert)
 //!                                              ├─► bulk ─────────► ingest::Ingestor
 //!                                              ├─► metadata/
@@ -35,10 +35,12 @@ mod actions;
 mod batch_insert;
 mod bulk;
 mod connection;
+mod direct;
 mod edge;
 mod encode;
 mod error;
 mod metadata;
+mod outgoing;
 mod parameters;
 mod prepared;
 mod running;
@@ -91,9 +93,10 @@ pub async fn serve(parts: FlightParts, listener: TcpListener) -> std::io::Result
     let max_message = parts.config.max_message_size.as_usize();
     let service = service::Service::new(parts)?;
     let incoming = connection::accept(listener, service.sessions().clone());
-    let server = FlightServiceServer::new(edge::Edge::new(service))
+    let server = FlightServiceServer::new(edge::Edge::new(service.clone()))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(max_message);
+    let server = direct::Direct::new(server, service, max_message);
     tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

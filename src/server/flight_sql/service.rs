@@ -117,7 +117,7 @@ fn command_info<C: ProstMessageExt>(command: &C, schema: &SchemaRef, request: Re
 }
 
 fn table_data(table: Table) -> Data {
-    encode::batches(table.schema, table.batch.into_iter().collect()).map(Response::new)
+    encode::batches(table.schema, table.batch.as_slice()).map(Response::new)
 }
 
 fn empty(schema: SchemaRef) -> Table {
@@ -221,7 +221,7 @@ impl FlightSqlService for Service {
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Data {
         let session = self.session(&request)?;
         let data = self.fetch(StatementTicket::decode(&ticket)?, &session).await?;
-        Ok(Response::new(data))
+        Ok(Response::new(data.into_flight_data()))
     }
 
     async fn do_put_statement_update(
@@ -295,7 +295,7 @@ impl FlightSqlService for Service {
         let session = self.session(&request)?;
         let statement = self.prepared().get(&query.prepared_statement_handle)?;
         let data = self.fetch(self.ticket_of(&statement)?, &session).await?;
-        Ok(Response::new(data))
+        Ok(Response::new(data.into_flight_data()))
     }
 
     async fn do_put_prepared_statement_update(

@@ -4,8 +4,9 @@
 //! the next `execute` on the cursor cancels it; other clients never fetch what has no rows. Running there is the one place
 //! where an `execute` takes effect before it returns, reports its error, and happens once. The ticket then holds the result.
 
-use super::encode::{self, DataStream, Outgoing, wire_schema};
+use super::encode::{self, wire_schema};
 use super::error::{cancelled, classified, internal, invalid};
+use super::outgoing::{Outgoing, Parts};
 use super::parameters::Rows;
 use super::service::Service;
 use super::ticket::{StatementTicket, from_ipc, to_ipc};
@@ -62,10 +63,10 @@ impl Service {
     }
 
     /// `DoGet` of a statement's ticket.
-    pub(super) async fn fetch(&self, ticket: StatementTicket, session: &Arc<Session>) -> Result<DataStream, Status> {
+    pub(super) async fn fetch(&self, ticket: StatementTicket, session: &Arc<Session>) -> Result<Parts, Status> {
         let (schema, stored) = from_ipc(&ticket.result)?;
         if ticket.sql.is_empty() {
-            return encode::batches(schema, stored);
+            return encode::parts(schema, &stored).map(Parts::ready);
         }
         let rows = match ticket.parameters.is_empty() {
             true => Rows::none(),
@@ -79,7 +80,7 @@ impl Service {
         let rest = self.rest_of(ticket.sql, rows, session.clone(), run.cancel.clone());
         let stream = futures::stream::iter(answers.into_iter().map(Ok)).chain(rest).try_flatten();
         let rows: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-        Ok(encode::stream(Outgoing { schema, app_metadata, rows, run }, self.tasks()))
+        Ok(Parts::stream(Outgoing { schema, app_metadata, rows, run }, self.tasks()))
     }
 
     /// The query once more for every further row of parameters, one after the other, as the client reads.
