@@ -13,7 +13,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 /// The schema as it goes over the wire.
-pub fn wire_schema(schema: &SchemaRef) -> SchemaRef {
+pub fn wire_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let wire = Field::new(field.name(), wire_type(field.data_type()), true);
         wire.with_metadata(field.metadata().clone())
@@ -43,7 +43,8 @@ fn wire_field(field: &FieldRef) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(wire_type(field.data_type())))
 }
 
-fn wire_type(data_type: &DataType) -> DataType {
+/// The type a column is sent as.
+pub fn wire_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,

@@ -60,7 +60,7 @@ fn create_table(table: &str, schema: &Schema) -> Result<String, Status> {
     let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
-        let kind = sql_type(&super::encode::wire_type(field.data_type())).ok_or_else(|| {
+        let kind = sql_type(&crate::server::encode::wire_type(field.data_type())).ok_or_else(|| {
             invalid(format!("column '{}': a table cannot be made with type {}", field.name(), field.data_type()))
         })?;
         let null = if field.is_nullable() { "" } else { " NOT NULL" };

@@ -1,17 +1,15 @@
-//! Results on the wire: types every client reads, messages of bounded size, columns sent without copying them.
+//! Results on the wire: messages of bounded size, columns sent without copying them.
 //!
-//! Types that clients cannot read are sent as their plain relatives: views as `Utf8`/`Binary`, dictionaries and run-end
-//! encoded columns as their values, small decimals as `Decimal128`, half floats as `Float32` ([`wire_type`]).
-//! Top-level columns are declared nullable, so that a plan whose nullability is narrower than its data cannot fail a query.
+//! Types clients cannot read are sent as their plain relatives, by the table in `server/encode.rs`.
 //!
 //! A [`Part`] is one Flight message whose body still is the columns' own buffers; `direct` hands them to HTTP/2 as they are.
 //! How results flow is in `outgoing`.
 
 use super::error::internal;
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use crate::server::encode::{wire_batch, wire_schema, wire_type};
+use arrow::array::{Array, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_flight::{FlightData, SchemaAsIpc};
@@ -29,45 +27,10 @@ const MESSAGE_BYTES_TARGET: usize = 2 << 20;
 /// Continuation marker and length in front of every message of an Arrow IPC stream.
 const IPC_PREFIX_BYTES: usize = 8;
 
-/// The type a column of type `from` is sent as.
-pub(super) fn wire_type(from: &DataType) -> DataType {
-    use DataType::*;
-    match from {
-        Utf8View => Utf8,
-        BinaryView => Binary,
-        Float16 => Float32,
-        Decimal32(precision, scale) | Decimal64(precision, scale) => Decimal128(*precision, *scale),
-        Dictionary(_, value) => wire_type(value),
-        RunEndEncoded(_, values) => wire_type(values.data_type()),
-        List(field) | ListView(field) => List(wire_field(field)),
-        LargeList(field) | LargeListView(field) => LargeList(wire_field(field)),
-        FixedSizeList(field, size) => FixedSizeList(wire_field(field), *size),
-        Struct(fields) => Struct(wire_fields(fields)),
-        Map(entries, sorted) => Map(wire_field(entries), *sorted),
-        plain => plain.clone(),
-    }
-}
-
-fn wire_field(field: &FieldRef) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_data_type(wire_type(field.data_type())))
-}
-
-fn wire_fields(fields: &Fields) -> Fields {
-    fields.iter().map(wire_field).collect()
-}
-
-/// The schema a result of schema `from` is sent with; the same for `FlightInfo` and `DoGet`.
-pub(super) fn wire_schema(from: &Schema) -> SchemaRef {
-    let fields = from.fields().iter().map(|field| {
-        let wire = Field::new(field.name(), wire_type(field.data_type()), true);
-        wire.with_metadata(field.metadata().clone())
-    });
-    Arc::new(Schema::new(fields.collect::<Fields>()))
-}
-
 /// The schema of a table as metadata shows it: wire types, nullability kept.
 pub(super) fn described_schema(from: &Schema) -> Schema {
-    Schema::new(wire_fields(from.fields()))
+    let field = |field: &FieldRef| field.as_ref().clone().with_data_type(wire_type(field.data_type()));
+    Schema::new(from.fields().iter().map(field).collect::<Vec<_>>())
 }
 
 /// Brings a batch to the wire schema; columns that already have their wire type are not touched.
@@ -76,16 +39,7 @@ pub(super) fn to_wire(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
         let message = format!("{} columns came, {} were planned", batch.num_columns(), schema.fields().len());
         return Err(ArrowError::SchemaError(message));
     }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = |(column, field): (&ArrayRef, &FieldRef)| {
-        if column.data_type() == field.data_type() {
-            return Ok(column.clone());
-        }
-        cast_with_options(column, field.data_type(), &strict)
-    };
-    let columns = batch.columns().iter().zip(schema.fields()).map(cast).collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+    wire_batch(batch, schema)
 }
 
 /// The bytes a batch itself has, whatever larger buffers it is a slice of.
@@ -211,26 +165,14 @@ pub(super) fn batches(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Data
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringArray, StringViewArray};
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field};
 
     #[test]
-    fn no_view_or_dictionary_is_sent_at_any_depth() {
-        let nested = DataType::Struct(Fields::from(vec![
-            Field::new("a", DataType::Utf8View, true),
-            Field::new("b", DataType::List(Arc::new(Field::new("item", DataType::BinaryView, true))), true),
-        ]));
-        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8View));
-        let sent = format!("{:?} {:?}", wire_type(&nested), wire_type(&dictionary));
-        assert!(!sent.contains("View") && !sent.contains("Dictionary"), "{sent}");
-    }
-
-    #[test]
-    fn view_columns_keep_their_values() {
-        let column: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a long enough string value"), None]));
-        let batch = RecordBatch::try_from_iter([("s", column)]).unwrap();
-        let sent = to_wire(&batch, &wire_schema(&batch.schema())).unwrap();
-        let expected = StringArray::from(vec![Some("a long enough string value"), None]);
-        assert_eq!(sent.column(0).as_any().downcast_ref::<StringArray>(), Some(&expected));
+    fn another_number_of_columns_than_planned_is_said() {
+        let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        assert!(matches!(to_wire(&batch, &schema), Err(ArrowError::SchemaError(_))));
     }
 
     #[test]

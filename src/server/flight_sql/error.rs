@@ -52,41 +52,25 @@ pub(super) fn cancelled() -> Status {
     classified(&QueryError::Cancelled)
 }
 
-/// An error met while streaming a result.
+/// An error met while streaming a result: a status of ours as it was, anything else by the engine's table.
 pub(super) fn from_stream(error: DataFusionError) -> Status {
-    let root = error.find_root();
-    match root {
-        DataFusionError::External(inner) => {
-            match (inner.downcast_ref::<QueryError>(), inner.downcast_ref::<Status>()) {
-                (Some(query), _) => status(query.kind(), crate::base::error::chain(query)),
-                (_, Some(status)) => status.clone(),
-                _ => internal(root.strip_backtrace()),
-            }
-        }
-        DataFusionError::ResourcesExhausted(message) => {
-            status(Kind::ResourceExhausted, format!("not enough memory for this statement: {message}"))
-        }
-        DataFusionError::ArrowError(arrow, _) => from_arrow(arrow),
-        DataFusionError::Execution(message) => invalid(message.clone()),
-        DataFusionError::NotImplemented(message) => unimplemented(message.clone()),
-        _ => internal(root.strip_backtrace()),
+    match error.find_root() {
+        DataFusionError::External(inner) => match inner.downcast_ref::<Status>() {
+            Some(status) => status.clone(),
+            None => classified(&QueryError::from(error)),
+        },
+        _ => classified(&QueryError::from(error)),
     }
 }
 
-/// Arithmetic and casting errors are the statement's; the rest are ours.
-fn from_arrow(error: &ArrowError) -> Status {
+/// An error of bringing rows to the schema promised.
+pub(super) fn from_arrow(error: ArrowError) -> Status {
     match error {
-        ArrowError::CastError(_)
-        | ArrowError::ParseError(_)
-        | ArrowError::DivideByZero
-        | ArrowError::ArithmeticOverflow(_)
-        | ArrowError::ComputeError(_)
-        | ArrowError::InvalidArgumentError(_) => invalid(error.to_string()),
         ArrowError::SchemaError(message) => {
             let message = format!("a table changed after this statement was planned: {message}; run it again");
             status(Kind::FailedPrecondition, message)
         }
-        _ => internal(error.to_string()),
+        other => from_stream(other.into()),
     }
 }
 

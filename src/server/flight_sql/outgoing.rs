@@ -9,7 +9,7 @@
 //! with it the query. A result that ends early (its task died) ends in an error, never as if it were complete.
 
 use super::encode::{DataStream, Encoder, Part};
-use super::error::{cancelled, from_stream, internal};
+use super::error::{cancelled, from_arrow, from_stream, internal};
 use super::running::Run;
 use crate::base::Tasks;
 use crate::telemetry::metrics;
@@ -122,7 +122,7 @@ async fn send_all(outgoing: Outgoing, sender: &mpsc::Sender<Message>) -> Option<
         if batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0) {
             continue;
         }
-        match batch.and_then(|batch| encoder.batch_parts(&batch).map_err(|error| from_stream(error.into()))) {
+        match batch.and_then(|batch| encoder.batch_parts(&batch).map_err(from_arrow)) {
             Ok(parts) => {
                 for part in parts {
                     count(&part);

@@ -87,7 +87,7 @@ fn is_positional(schema: &Schema) -> bool {
 pub(super) fn shown_schema(parameters: &Schema) -> Schema {
     let field = |field: &Arc<Field>| match field.data_type() {
         DataType::Null => Field::new(field.name(), DataType::Utf8, true),
-        other => Field::new(field.name(), super::encode::wire_type(other), true),
+        other => Field::new(field.name(), crate::server::encode::wire_type(other), true),
     };
     Schema::new(parameters.fields().iter().map(field).collect::<Vec<_>>())
 }

@@ -6,7 +6,6 @@
 //! JDBC tells updates from queries by an empty dataset schema in the answer to `CreatePreparedStatement`.
 
 use super::batch_insert;
-use super::encode::wire_schema;
 use super::error::{classified, invalid, status};
 use super::parameters::{Rows, bind, collect_bound, shown_schema};
 use super::service::Service;
@@ -14,6 +13,7 @@ use super::statements::{BOUND_BYTES_MAX, Finished, finished_info, query_info, re
 use super::ticket::StatementTicket;
 use crate::base::{Clock, Kind, Span, Timestamp};
 use crate::query::{Params, Prepared, Session, StatementKind};
+use crate::server::encode::wire_schema;
 use crate::telemetry::metrics;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};

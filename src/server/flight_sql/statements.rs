@@ -4,13 +4,14 @@
 //! the next `execute` on the cursor cancels it; other clients never fetch what has no rows. Running there is the one place
 //! where an `execute` takes effect before it returns, reports its error, and happens once. The ticket then holds the result.
 
-use super::encode::{self, wire_schema};
+use super::encode;
 use super::error::{cancelled, classified, internal, invalid};
 use super::outgoing::{Outgoing, Parts};
 use super::parameters::Rows;
 use super::service::Service;
 use super::ticket::{StatementTicket, from_ipc, to_ipc};
 use crate::query::{Answer, Outcome, Params, Request, Session, StatementKind};
+use crate::server::encode::wire_schema;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
