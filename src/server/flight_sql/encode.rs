@@ -6,7 +6,7 @@
 //! How results flow is in `outgoing`.
 
 use super::error::internal;
-use crate::server::encode::{wire_batch, wire_schema, wire_type};
+use crate::server::encode::{wire_batch, wire_type};
 use arrow::array::{Array, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -16,7 +16,6 @@ use arrow_flight::{FlightData, SchemaAsIpc};
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use std::pin::Pin;
-use std::sync::Arc;
 use tonic::Status;
 
 /// What `DoGet` returns.
@@ -165,8 +164,10 @@ pub(super) fn batches(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Data
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::encode::wire_schema;
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field};
+    use std::sync::Arc;
 
     #[test]
     fn another_number_of_columns_than_planned_is_said() {

@@ -54,13 +54,11 @@ pub(super) fn cancelled() -> Status {
 
 /// An error met while streaming a result: a status of ours as it was, anything else by the engine's table.
 pub(super) fn from_stream(error: DataFusionError) -> Status {
-    match error.find_root() {
-        DataFusionError::External(inner) => match inner.downcast_ref::<Status>() {
-            Some(status) => status.clone(),
-            None => classified(&QueryError::from(error)),
-        },
-        _ => classified(&QueryError::from(error)),
-    }
+    let ours = match error.find_root() {
+        DataFusionError::External(inner) => inner.downcast_ref::<Status>().cloned(),
+        _ => None,
+    };
+    ours.unwrap_or_else(|| classified(&QueryError::from(error)))
 }
 
 /// An error of bringing rows to the schema promised.
