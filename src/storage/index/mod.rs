@@ -35,3 +35,8 @@ pub(crate) use file_index::FileIndex;
 pub(crate) use layout::Layout;
 pub(crate) use root::TableRoot;
 pub(crate) use segment::{Segment, segments_of};
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

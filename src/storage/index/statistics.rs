@@ -225,3 +225,66 @@ fn partition_range(transform: Transform, value: &str) -> Option<(i64, i64)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn both(value: Value, data_type: DataType) -> (Precision<ScalarValue>, Precision<ScalarValue>) {
+        (bound(&value, &data_type, Side::Lower), bound(&value, &data_type, Side::Upper))
+    }
+
+    fn micros(text: &str) -> (Precision<ScalarValue>, Precision<ScalarValue>) {
+        both(json!(text), DataType::Timestamp(TimeUnit::Microsecond, None))
+    }
+
+    fn time(micros: i64) -> ScalarValue {
+        ScalarValue::TimestampMicrosecond(Some(micros), None)
+    }
+
+    #[test]
+    fn timestamps_cut_to_milliseconds_are_widened() {
+        use Precision::{Exact, Inexact};
+        assert_eq!(micros("1970-01-01T00:00:01.234Z"), (Inexact(time(1_234_000)), Inexact(time(1_234_999))));
+        assert_eq!(micros("1970-01-01 00:00:01.234"), (Inexact(time(1_234_000)), Inexact(time(1_234_999))));
+        assert_eq!(micros("1970-01-01T00:00:01Z"), (Exact(time(1_000_000)), Exact(time(1_000_000))));
+        assert_eq!(micros("1970-01-01T09:00:01.000002+09:00"), (Exact(time(1_000_002)), Exact(time(1_000_002))));
+        assert_eq!(micros("1969-12-31T23:59:59.999Z"), (Inexact(time(-1_000)), Inexact(time(-1))));
+        assert_eq!(micros("yesterday"), (Precision::Absent, Precision::Absent));
+    }
+
+    #[test]
+    fn decimals_are_exact_only_where_a_double_is() {
+        let small = ScalarValue::Decimal128(Some(-1_234), 12, 2);
+        assert_eq!(both(json!(-12.34), DataType::Decimal128(12, 2)).1, Precision::Exact(small));
+        let true_value = 12_345_678_901_234_567_891_i128;
+        let (lower, upper) = both(json!(12_345_678_901_234_567.891), DataType::Decimal128(38, 3));
+        let unscaled = |bound: &Precision<ScalarValue>| match bound {
+            Precision::Inexact(ScalarValue::Decimal128(Some(value), 38, 3)) => *value,
+            other => panic!("{other:?} should be inexact"),
+        };
+        assert!(unscaled(&lower) <= true_value && true_value <= unscaled(&upper));
+    }
+
+    #[test]
+    fn values_that_do_not_fit_bound_nothing() {
+        assert_eq!(both(json!(300), DataType::Int8).0, Precision::Absent);
+        assert_eq!(both(json!(1.5), DataType::Float64).0, Precision::Absent);
+        assert_eq!(both(json!("x"), DataType::BinaryView).0, Precision::Absent);
+        assert_eq!(both(json!("x"), DataType::Utf8View).0, Precision::Inexact(ScalarValue::Utf8View(Some("x".into()))));
+        assert_eq!(both(json!("2024-02-29"), DataType::Date32).0, Precision::Exact(ScalarValue::Date32(Some(19_782))));
+    }
+
+    #[test]
+    fn partitions_cover_their_whole_range() {
+        let day = 86_400_000_000;
+        assert_eq!(partition_range(Transform::Day, "1970-01-02"), Some((day, 2 * day - 1)));
+        assert_eq!(partition_range(Transform::Month, "1970-02-01"), Some((31 * day, 59 * day - 1)));
+        assert_eq!(partition_range(Transform::Month, "1969-12-01"), Some((-31 * day, -1)));
+        assert_eq!(
+            partition_range(Transform::Hour, "1970-01-01T01:00:00.000000Z"),
+            Some((3_600_000_000, 7_199_999_999))
+        );
+    }
+}
