@@ -22,3 +22,6 @@ mod prune;
 mod summary;
 
 pub(crate) use provider::LakeTable;
+
+#[cfg(test)]
+mod tests;
