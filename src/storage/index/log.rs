@@ -39,13 +39,12 @@ impl LogListing {
 pub(super) async fn list(root: &TableRoot) -> Result<LogListing, StorageError> {
     let hint = last_checkpoint(root).await?;
     let files = list_from(root, hint).await?;
-    let listing = select(root, &files)?;
-    if listing.newest().is_some() || hint.is_none() {
-        return Ok(listing);
+    match select(root, &files) {
+        Ok(listing) if listing.newest().is_some() => Ok(listing),
+        listing if hint.is_none() => listing,
+        // The hint named a checkpoint that is not whole; the log may still be without it.
+        _ => select(root, &list_from(root, None).await?),
     }
-    // The hint named a checkpoint that is not there; the log may still be whole without it.
-    let files = list_from(root, None).await?;
-    select(root, &files)
 }
 
 /// The version `_last_checkpoint` names.
@@ -128,7 +127,7 @@ async fn list_from(root: &TableRoot, version: Option<u64>) -> Result<Vec<ObjectM
 enum LogFile {
     Commit(u64),
     Checkpoint { version: u64, part: usize, parts: usize },
-    V2Checkpoint(u64),
+    V2Checkpoint,
 }
 
 fn select(root: &TableRoot, files: &[ObjectMeta]) -> Result<LogListing, StorageError> {
@@ -138,7 +137,7 @@ fn select(root: &TableRoot, files: &[ObjectMeta]) -> Result<LogListing, StorageE
         match meta.location.filename().and_then(classify) {
             Some(LogFile::Commit(version)) => commits.push((version, meta.clone())),
             Some(LogFile::Checkpoint { version, part, parts }) => checkpoints.push((version, parts, part, meta)),
-            Some(LogFile::V2Checkpoint(_)) => return Err(cannot_read(&root.name, "v2Checkpoint")),
+            Some(LogFile::V2Checkpoint) => return Err(cannot_read(&root.name, "v2Checkpoint")),
             None => {}
         }
     }
@@ -179,7 +178,7 @@ fn classify(name: &str) -> Option<LogFile> {
         ["", "checkpoint", part, parts, "parquet"] => {
             Some(LogFile::Checkpoint { version, part: part.parse().ok()?, parts: parts.parse().ok()? })
         }
-        ["", "checkpoint", _, "parquet" | "json"] => Some(LogFile::V2Checkpoint(version)),
+        ["", "checkpoint", _, "parquet" | "json"] => Some(LogFile::V2Checkpoint),
         _ => None,
     }
 }

@@ -11,17 +11,9 @@ use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicate
 
 use crate::storage::index::{DataFile, Layout, Segment};
 
-/// One segment and the files left of it.
+/// The files left of one segment; not empty.
 pub(super) struct Kept<'a> {
-    pub segment: &'a Arc<Segment>,
     pub files: Vec<&'a Arc<DataFile>>,
-}
-
-impl Kept<'_> {
-    /// Whether nothing was pruned.
-    pub fn is_whole(&self) -> bool {
-        self.files.len() == self.segment.files().len()
-    }
 }
 
 /// The files that may hold rows for which `predicate` (over table order) is true. Segments without any are left out.
@@ -49,7 +41,7 @@ fn keep<'a>(layout: &Layout, segment: &'a Arc<Segment>, pruning: Option<&Pruning
             segment.files().iter().zip(may_match).filter(|(_, may)| *may).map(|(file, _)| file).collect()
         }
     };
-    (!files.is_empty()).then_some(Kept { segment, files })
+    (!files.is_empty()).then_some(Kept { files })
 }
 
 struct SegmentBounds<'a> {

@@ -14,6 +14,7 @@ use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col};
 use serde_json::{Value, json};
 
 use super::LakeTable;
+use crate::storage::TableSnapshot;
 use crate::storage::index::FileIndex;
 use crate::storage::index::fixture::{TestTable, add, metadata, spec};
 
@@ -321,4 +322,40 @@ async fn a_limit_opens_no_more_files_than_it_needs() {
     let plan = plan_text(limited()).await;
     assert_eq!(plan.matches(".parquet").count(), 2, "{plan}");
     assert_eq!(ids(limited()).await.len(), 3);
+}
+
+#[tokio::test]
+async fn new_files_alone_can_be_read() {
+    let mut table = TestTable::create(spec()).await;
+    let mut snapshots = Vec::new();
+    for number in 0..3 {
+        let rows = [row(number, 1, number)];
+        let action = table.file(&format!("{number}.parquet"), &rows, &stats(&rows)).await;
+        table.commit(vec![action]).await;
+        snapshots.push(Arc::new(TableSnapshot::new(table.load().await.unwrap())));
+    }
+    let context = session(&table, 2);
+    let [first, second, third] = snapshots.as_slice() else { panic!("three commits") };
+    let added = third.provider_of_files_added_since(first).unwrap();
+    assert_eq!(ids(context.read_table(added).unwrap().sort(vec![col("id").sort(true, false)]).unwrap()).await, [1, 2]);
+    assert!(second.provider_of_files_added_since(third).is_none());
+    assert_eq!(ids(context.read_table(second.provider()).unwrap()).await.len(), 2);
+}
+
+#[tokio::test]
+async fn explain_analyze_tells_what_was_pruned() {
+    let mut table = TestTable::create(spec()).await;
+    let mut actions = Vec::new();
+    for number in 0..5 {
+        let rows = [row(number, number, 1)];
+        actions.push(table.file(&format!("{number}.parquet"), &rows, &stats(&rows)).await);
+    }
+    table.commit(actions).await;
+    let index = table.load().await.unwrap();
+    let context = session(&table, 1);
+    let one = frame(&context, &index).filter(col("k").eq(datafusion::prelude::lit(3_i64))).unwrap();
+    let text = pretty_format_batches(&one.explain(false, true).unwrap().collect().await.unwrap()).unwrap().to_string();
+    for metric in ["table_version=1", "table_files=5", "table_files_pruned=4"] {
+        assert!(text.contains(metric), "{metric} is not in\n{text}");
+    }
 }
