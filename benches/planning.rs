@@ -70,8 +70,10 @@ async fn compare(files: u64) -> Result<[Duration; 3]> {
     fill(&table_folder, files)?;
 
     let url = url::Url::from_directory_path(table_folder.canonicalize()?).ok().context("folder as URL")?;
-    let delta = DeltaTableBuilder::from_url(url)?.load().await?;
+    let delta = DeltaTableBuilder::from_url(url.clone())?.load().await?;
     deltalake_core::checkpoints::create_checkpoint(&delta, None).await?;
+    // Opened again, so that it reads the checkpoint.
+    let delta = DeltaTableBuilder::from_url(url)?.load().await?;
     let eager = TableProviderBuilder::new()
         .with_log_store(delta.log_store())
         .with_eager_snapshot(delta.snapshot()?.snapshot().clone())
