@@ -200,7 +200,8 @@ impl Engine {
         statement::query::open(&self.0, sql, cancel).await
     }
 
-    /// Columns of a table, view or materialized view, as `SELECT *` answers them.
+    /// Columns of a table, view or materialized view, as declared or stored: VARCHAR is `Utf8`, while rows of `SELECT *`
+    /// may come in another layout of the same type (`Utf8View`).
     ///
     /// # Errors
     /// `NotFound` with the nearest name.

@@ -2,4 +2,7 @@
 
 mod http;
 mod ingest;
+mod lab;
+mod query;
 mod shipped_sql;
+mod slt;

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::new_null_array;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
@@ -147,18 +149,28 @@ fn check_table(engine: &Arc<Inner>, catalog: &Arc<CatalogSnapshot>, table: &Tabl
     let schema = DFSchema::try_from(table.columns.as_ref().clone())?;
     let relations = Relations::described(engine, catalog, Vec::new())?;
     let state = engine.shared.state_at(engine.clock.now());
+    let nulls = null_row(&table.columns)?;
     for (name, text) in &table.checks {
         let invalid = |reason: String| QueryError::Invalid { message: format!("check '{name}': {reason}") };
         let expr = Planner::new(&state, &relations).expression(text, &schema);
         let expr = expr.map_err(|error| invalid(error.to_string()))?;
-        let physical = state.create_physical_expr(expr.clone(), &schema);
-        physical.map_err(|error| invalid(QueryError::from(error).to_string()))?;
+        // Values that do not fit their column (`price > 'x'`) are found by trying.
+        let tried = state.create_physical_expr(expr.clone(), &schema).and_then(|expr| expr.evaluate(&nulls));
+        tried.map_err(|error| invalid(QueryError::from(error).to_string()))?;
         let data_type = expr.get_type(&schema)?;
         if !matches!(data_type, DataType::Boolean | DataType::Null) {
             return Err(invalid(format!("it gives {}, not true or false", crate::query::params::sql_name(&data_type))));
         }
     }
     Ok(())
+}
+
+/// One row without any value.
+fn null_row(columns: &Schema) -> Result<RecordBatch, QueryError> {
+    let fields: Vec<Field> = columns.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let values = fields.iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), values)
+        .map_err(|error| QueryError::Internal { message: error.to_string() })
 }
 
 fn check_materialized(

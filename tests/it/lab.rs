@@ -1,0 +1,189 @@
+//! An engine over a lake of its own, without servers: what query tests stand on.
+//!
+//! INSERT writes files and commits them by itself here: what `ingest` adds (keys, checks, rejects) is tested with ingest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use adlake::base::{Classify, Clock, Tasks, Timestamp};
+use adlake::catalog::{Catalog, CopyInto, Refresh};
+use adlake::config;
+use adlake::materialize::{RefreshParts, Refresher};
+use adlake::query::{
+    Answer, CommandContext, CommandError, Commands, Engine, EngineParts, Origin, Outcome, QueryError, Request, Session,
+    WriteReport,
+};
+use adlake::storage::{CommitMode, CommitRequest, InputOrder, Lake, LakeLocation, WriteOptions};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use tempfile::TempDir;
+
+/// 2026-01-02T03:04:05Z, where clocks of these tests stand.
+pub const NOW: Timestamp = Timestamp(1_767_323_045_000_000);
+
+pub struct Lab {
+    pub engine: Engine,
+    pub lake: Lake,
+    pub catalog: Arc<Catalog>,
+    pub clock: Clock,
+    pub session: Arc<Session>,
+    pub tasks: Tasks,
+    pub folder: TempDir,
+}
+
+impl Lab {
+    pub async fn open() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let location = folder.path().join("lake").display().to_string();
+        let own = [("lake.location", location.as_str()), ("storage.poll_interval", "0 s"), ("query.threads", "2")];
+        let own = own.into_iter().chain(settings.iter().copied());
+        let overrides: Vec<(String, String)> = own.map(|(key, value)| (key.into(), value.into())).collect();
+        let loaded = config::load(None, &[], &overrides).unwrap();
+        let clock = Clock::manual(NOW);
+        let location: LakeLocation = location.parse().unwrap();
+        let lake = Lake::open(&location, &loaded.config.storage, clock.clone()).await.unwrap();
+        let catalog = Catalog::open(&lake, clock.clone()).await.unwrap();
+        let tasks = Tasks::new();
+        let parts = EngineParts {
+            lake: lake.clone(),
+            catalog: catalog.clone(),
+            config: loaded.config.query.clone(),
+            settings: vec![("query.threads".into(), "2".into(), "test".into())],
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+        };
+        let engine = Engine::start(parts).await.unwrap();
+        let refresher =
+            Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
+        engine.plug(Arc::new(Writer { lake: lake.clone(), catalog: catalog.clone(), refresher }));
+        let session = Session::new("lab", "tester", Origin::Internal);
+        Self { engine, lake, catalog, clock, session, tasks, folder }
+    }
+
+    pub fn request(&self, sql: &str) -> Request {
+        Request::new(sql, &self.session)
+    }
+
+    /// Runs a statement that must succeed, to its end.
+    pub async fn run(&self, sql: &str) -> Answered {
+        self.try_run(sql).await.unwrap_or_else(|error| panic!("{sql}\n{error}"))
+    }
+
+    pub async fn try_run(&self, sql: &str) -> Result<Answered, QueryError> {
+        self.try_request(self.request(sql)).await
+    }
+
+    pub async fn try_request(&self, request: Request) -> Result<Answered, QueryError> {
+        let Answer { schema, outcome, details, .. } = self.engine.execute(request).await?;
+        Ok(match outcome {
+            Outcome::Rows(stream) => {
+                let batches = stream.try_collect::<Vec<RecordBatch>>().await?;
+                assert!(
+                    batches.iter().all(|batch| batch.schema() == schema),
+                    "rows have another schema than announced"
+                );
+                Answered { rows: table(&batches), batches, affected: None, message: String::new() }
+            }
+            Outcome::Done { rows, message } => Answered {
+                rows: details.map(|details| table(&[details])).unwrap_or_default(),
+                batches: Vec::new(),
+                affected: rows,
+                message,
+            },
+        })
+    }
+
+    /// The rows of a query as text, cells joined by a bar.
+    pub async fn rows(&self, sql: &str) -> Vec<String> {
+        self.run(sql).await.rows.into_iter().map(|row| row.join("|")).collect()
+    }
+
+    /// Message of a statement that must fail.
+    pub async fn error(&self, sql: &str) -> String {
+        match self.try_run(sql).await {
+            Err(error) => format!("{}: {}", error.kind(), error.public_message()),
+            Ok(answered) => panic!("{sql} gave {:?} {}", answered.rows, answered.message),
+        }
+    }
+}
+
+pub struct Answered {
+    pub rows: Vec<Vec<String>>,
+    pub batches: Vec<RecordBatch>,
+    pub affected: Option<u64>,
+    pub message: String,
+}
+
+/// Cells as text; null is `NULL`.
+fn table(batches: &[RecordBatch]) -> Vec<Vec<String>> {
+    let options = FormatOptions::default().with_null("NULL").with_display_error(true);
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<ArrayFormatter> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            rows.push(columns.iter().map(|column| column.value(row).to_string()).collect());
+        }
+    }
+    rows
+}
+
+/// INSERT as one plain commit, REFRESH as it is.
+struct Writer {
+    lake: Lake,
+    catalog: Arc<Catalog>,
+    refresher: Refresher,
+}
+
+#[async_trait]
+impl Commands for Writer {
+    async fn insert(
+        &self,
+        table: &str,
+        rows: SendableRecordBatchStream,
+        context: CommandContext,
+    ) -> Result<WriteReport, CommandError> {
+        let failed = |error: adlake::storage::StorageError| CommandError::from_error(&error);
+        let object = self.catalog.snapshot().relation(table).unwrap().clone();
+        let table = self.lake.open_table(object.table_path.as_ref().unwrap()).await.map_err(failed)?;
+        let options = WriteOptions { order: InputOrder::Unsorted, context: context.task };
+        let files = match table.write_files(rows, options).await {
+            Ok(files) => files,
+            Err(adlake::storage::StorageError::Engine { source, .. }) => {
+                return Err(CommandError::from_error(&QueryError::from(*source)));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if context.cancel.is_cancelled() {
+            return Err(CommandError::from_error(&QueryError::Cancelled));
+        }
+        let accepted = files.iter().map(|file| file.rows).sum();
+        let request = CommitRequest {
+            files,
+            mode: CommitMode::Append,
+            transactions: Vec::new(),
+            expected: None,
+            operation: "INSERT",
+            info: BTreeMap::new(),
+        };
+        table.commit(request).await.map_err(failed)?;
+        Ok(WriteReport { accepted, duplicates: 0, rejected: 0 })
+    }
+
+    async fn copy_into(&self, _copy: CopyInto, _context: CommandContext) -> Result<RecordBatch, CommandError> {
+        let message = "COPY is tested with ingest".to_owned();
+        Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
+    }
+
+    async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {
+        let report = self.refresher.refresh(&refresh.view, context.task, context.cancel).await;
+        report.map(|report| report.rows).map_err(|error| CommandError::from_error(&error))
+    }
+}

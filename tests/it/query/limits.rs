@@ -1,0 +1,173 @@
+//! Memory, time, turns, cancellation, streaming: what one statement may take from the others.
+
+use std::time::Duration;
+
+use adlake::base::{Classify, Kind};
+use adlake::query::{Outcome, QueryError, QueryId, Request};
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{StreamExt, TryStreamExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::lab::Lab;
+
+/// Never ends by itself within the life of a test, and gives rows at once.
+const LONG: &str = "SELECT a.value FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
+/// As long, and gives no row before its end.
+const SILENT: &str = "SELECT count(*) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b WHERE a.value + b.value < 0";
+
+async fn open(lab: &Lab, sql: &str) -> (QueryId, SendableRecordBatchStream) {
+    let answer = lab.engine.execute(lab.request(sql)).await.unwrap();
+    match answer.outcome {
+        Outcome::Rows(rows) => (answer.query_id, rows),
+        Outcome::Done { message, .. } => panic!("no rows: {message}"),
+    }
+}
+
+async fn state_of(lab: &Lab, id: &QueryId) -> String {
+    lab.rows(&format!("SELECT state FROM system.queries WHERE query_id = '{id}'")).await.join(",")
+}
+
+/// Waits for what another task is about to do.
+async fn until_state(lab: &Lab, id: &QueryId, wanted: &str) {
+    let reached = async {
+        while state_of(lab, id).await != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("never {wanted}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_come_before_the_end() {
+    let lab = Lab::open().await;
+    let (id, mut rows) = open(&lab, LONG).await;
+    assert!(rows.next().await.unwrap().unwrap().num_rows() > 0);
+    assert_eq!(state_of(&lab, &id).await, "running");
+    drop(rows);
+    until_state(&lab, &id, "cancelled").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_or_an_id_cancels() {
+    let lab = Lab::open().await;
+    let cancel = CancellationToken::new();
+    let request = Request { cancel: cancel.clone(), ..lab.request(SILENT) };
+    let answer = lab.engine.execute(request).await.unwrap();
+    let Outcome::Rows(rows) = answer.outcome else { panic!("no rows") };
+    cancel.cancel();
+    let error = QueryError::from(rows.try_collect::<Vec<_>>().await.unwrap_err());
+    assert_eq!(error.kind(), Kind::Cancelled);
+
+    let (id, rows) = open(&lab, SILENT).await;
+    assert!(lab.engine.cancel(&id));
+    let error = QueryError::from(rows.try_collect::<Vec<_>>().await.unwrap_err());
+    assert_eq!(error.kind(), Kind::Cancelled);
+    until_state(&lab, &id, "cancelled").await;
+    assert!(!lab.engine.cancel(&id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_is_limited() {
+    let lab = Lab::with(&[("query.timeout", "50 ms")]).await;
+    assert_eq!(lab.error(SILENT).await, "deadline_exceeded: statement ran longer than 50 milliseconds");
+    assert_eq!(lab.rows("SELECT 1").await, ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_may_shorten_its_time() {
+    let lab = Lab::open().await;
+    lab.run("SET statement_timeout = '40ms'").await;
+    assert!(lab.error(SILENT).await.contains("longer than 40 milliseconds"));
+    lab.run("RESET ALL").await;
+    assert_eq!(lab.rows("SHOW statement_timeout").await, ["10 minutes"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_are_limited_and_given_back() {
+    let lab = Lab::with(&[("query.concurrent", "1"), ("query.queue_length", "0")]).await;
+    let (id, rows) = open(&lab, LONG).await;
+    assert_eq!(
+        lab.error("SELECT 1").await,
+        "resource_exhausted: too many statements: 1 running and 0 waiting; try again later"
+    );
+    // What shows the trouble, and definitions, need no turn.
+    assert_eq!(state_of(&lab, &id).await, "running");
+    lab.run("CREATE TABLE t (a BIGINT)").await;
+    drop(rows);
+    until_state(&lab, &id, "cancelled").await;
+    assert_eq!(lab.rows("SELECT 1").await, ["1"]);
+    lab.run("INSERT INTO t VALUES (1)").await;
+    assert_eq!(lab.rows("SELECT a FROM t").await, ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_statement_gets_its_turn() {
+    let lab = Lab::with(&[("query.concurrent", "1"), ("query.queue_length", "1")]).await;
+    let (_, rows) = open(&lab, LONG).await;
+    let waiting = lab.rows("SELECT 2");
+    tokio::pin!(waiting);
+    assert!(futures::poll!(&mut waiting).is_pending());
+    drop(rows);
+    assert_eq!(waiting.await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_limited_and_given_back() {
+    let lab = Lab::with(&[("query.memory_limit", "16 MiB")]).await;
+    let greedy = "SELECT array_agg(value) FROM generate_series(1, 10000000)";
+    let error = lab.error(greedy).await;
+    assert!(error.starts_with("resource_exhausted: not enough memory for this statement"), "{error}");
+    assert_eq!(lab.engine.task_context().memory_pool().reserved(), 0);
+    // A sort of more than the limit spills and is right.
+    let sorted = "SELECT value FROM (SELECT value, repeat('x', 100) AS pad FROM generate_series(1, 500000) ORDER BY value % 1000, pad, value DESC) LIMIT 2 OFFSET 499998";
+    assert_eq!(lab.rows(sorted).await, ["1999", "999"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_refuses_and_says_so() {
+    let lab = Lab::open().await;
+    lab.tasks.stop(Duration::from_secs(5)).await;
+    assert_eq!(lab.error("SELECT 1").await, "unavailable: server is stopping; connect again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_texts_are_refused() {
+    let lab = Lab::with(&[("query.max_sql_size", "1 KiB")]).await;
+    let error = lab.error(&format!("SELECT '{}'", "x".repeat(2000))).await;
+    assert!(error.starts_with("invalid_argument: statement has 2009 bytes, at most 1 KiB are allowed"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deep_nesting_is_an_error_and_the_engine_lives_on() {
+    let lab = Lab::open().await;
+    for sql in [
+        format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000)),
+        format!("SELECT 1{}", " + 1".repeat(20_000)),
+        format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(500), ")".repeat(500)),
+    ] {
+        // Refused or answered; never a crash.
+        let _ = lab.try_run(&sql).await;
+    }
+    assert_eq!(lab.rows("SELECT 1").await, ["1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_insert_ends_and_is_listed() {
+    let lab = Lab::open().await;
+    lab.run("CREATE TABLE t (a BIGINT)").await;
+    {
+        let insert = lab.run(
+            "INSERT INTO t SELECT a.value FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b",
+        );
+        tokio::pin!(insert);
+        assert!(futures::poll!(&mut insert).is_pending());
+    }
+    let ended = async {
+        while lab.rows("SELECT state FROM system.queries WHERE sql LIKE 'INSERT INTO t SELECT%'").await != ["cancelled"]
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
+    assert_eq!(lab.rows("SELECT count(*) FROM t").await, ["0"]);
+}

@@ -1,0 +1,5 @@
+//! The engine beyond what `.slt` files can say: parameters, limits, cancellation, concurrency, plans of definitions.
+
+mod definitions;
+mod limits;
+mod parameters;
