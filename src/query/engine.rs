@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
 use super::ddl;
+use super::depth::check_depth;
 use super::running::Registry;
 use super::runtime::Shared;
 use super::statement::{self, Work};
@@ -236,7 +237,7 @@ impl Inner {
     fn check_size(&self, sql: &str) -> Result<(), QueryError> {
         let allowed = self.config.max_sql_size;
         match u64::try_from(sql.len()).is_ok_and(|length| length <= allowed.bytes()) {
-            true => Ok(()),
+            true => check_depth(sql),
             false => Err(QueryError::Invalid {
                 message: format!(
                     "statement has {} bytes, at most {allowed} are allowed (query.max_sql_size)",

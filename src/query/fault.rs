@@ -10,7 +10,7 @@ use std::error::Error;
 use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError};
 
-use super::QueryError;
+use super::{QueryError, functions};
 use crate::base::suggestion;
 use crate::catalog::CatalogError;
 use crate::storage::StorageError;
@@ -166,19 +166,28 @@ pub(super) fn from_parser(text: &str) -> QueryError {
     }
 }
 
+const NO_MATCH: &str = "No function matches the given name and argument types '";
+
 fn from_plan_message(position: Option<(u64, u64)>, message: String) -> QueryError {
     let message = message.replace("Error during planning: ", "");
     let cut = message.find("\n\tCandidate functions:").unwrap_or(message.len());
     let (head, candidates) = message.split_at(cut);
-    if let Some(name) = head.strip_prefix("Invalid function '") {
-        let text = format!("function '{}", name.replacen("'.\nDid you mean '", "' not found; did you mean '", 1));
-        return invalid_at(position, text);
+    if let Some(rest) = head.strip_prefix("Invalid function '") {
+        let name = rest.split('\'').next().unwrap_or(rest);
+        return invalid_at(position, format!("function '{name}' not found{}", functions::suggestion(name)));
     }
-    let known =
-        candidates.trim_start_matches("\n\tCandidate functions:").split_whitespace().collect::<Vec<_>>().join(" ");
+    let candidates = candidates.trim_start_matches("\n\tCandidate functions:");
+    let known = candidates.split_whitespace().collect::<Vec<_>>().join(" ");
+    let head = match head.find(NO_MATCH) {
+        Some(start) => {
+            let call = head[start + NO_MATCH.len()..].split('\'').next().unwrap_or_default();
+            format!("function {call} does not exist")
+        }
+        None => head.trim_end_matches('.').to_owned(),
+    };
     match known.is_empty() {
-        true => invalid_at(position, head.to_owned()),
-        false => invalid_at(position, format!("{}; it takes {known}", head.trim_end_matches('.'))),
+        true => invalid_at(position, head),
+        false => invalid_at(position, format!("{head}; it takes {known}")),
     }
 }
 
@@ -203,6 +212,9 @@ fn schema_error(error: SchemaError) -> String {
 
 /// `column 'countri' not found; did you mean 'country'?`
 pub(super) fn column_not_found(field: &Column, valid: &[Column]) -> String {
+    if let (Some(relation), Some(other)) = (&field.relation, valid.iter().find(|column| column.name == field.name)) {
+        return format!("column '{relation}.{}' not found; did you mean '{}'?", field.name, other.flat_name());
+    }
     let hint = suggestion(&field.name, valid.iter().map(|column| column.name.as_str()));
     if !hint.is_empty() || valid.is_empty() {
         return format!("column '{}' not found{hint}", field.name);

@@ -29,6 +29,7 @@ mod functions;
 mod system;
 // limits
 mod admission;
+mod depth;
 mod running;
 mod runtime;
 

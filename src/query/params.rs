@@ -36,13 +36,23 @@ pub(super) fn parameter_schema(plan: &LogicalPlan) -> Result<SchemaRef, QueryErr
     let types: HashMap<&str, Option<&FieldRef>> =
         found.iter().map(|(id, field)| (id.as_str(), field.as_ref())).collect();
     let field = |id: &str, unknown: DataType| {
-        let data_type = types.get(id).copied().flatten().map_or(unknown, |field| field.data_type().clone());
+        let data_type = types.get(id).copied().flatten().map_or(unknown, |field| plain(field.data_type()));
         Field::new(id, data_type, true)
     };
     let named = found.iter().filter(|(id, _)| position(id).is_none()).map(|(id, _)| field(id, DataType::Null));
     let positional = (1..=count).map(|index| field(&format!("${index}"), DataType::Utf8));
     let fields: Vec<Field> = positional.chain(named).collect();
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// A column's layout is no business of who binds a value: text is `Utf8`, bytes are `Binary`.
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary => DataType::Binary,
+        DataType::Dictionary(_, value) => plain(value),
+        other => other.clone(),
+    }
 }
 
 /// LIMIT and OFFSET take BIGINT; DataFusion does not say so of their parameters.

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use super::QueryError;
 
 /// Where the scanner is.
-enum Part {
+pub(super) enum Part {
     Code,
     Quoted,
 }
 
 /// Splits `sql` into code and quoted pieces (strings, quoted names, comments, dollar quotes); together they are `sql`.
-fn pieces(sql: &str) -> Vec<(Part, &str)> {
+pub(super) fn pieces(sql: &str) -> Vec<(Part, &str)> {
     let bytes = sql.as_bytes();
     let mut found = Vec::new();
     let (mut start, mut at) = (0, 0);

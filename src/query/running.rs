@@ -207,8 +207,11 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.run.cancel.cancel();
-        self.end(State::Failed(Kind::Cancelled), None);
+        // After its end a statement's token stays quiet: rows already computed are still being read.
+        if !self.ended {
+            self.run.cancel.cancel();
+            self.end(State::Failed(Kind::Cancelled), None);
+        }
     }
 }
 

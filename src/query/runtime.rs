@@ -32,6 +32,11 @@ pub(super) const CATALOG: &str = "adlake";
 pub(super) const PUBLIC: &str = "public";
 
 const BATCH_ROWS: usize = 8192;
+/// Threads per configured one. Some operators (nested-loop joins above all) compute for long without giving way; with
+/// threads to spare the operating system divides the cores, and other statements, time limits and cancellation go on.
+const WORKERS_PER_THREAD: usize = 4;
+/// Stack of a query thread: plans are trees, and some passes over them are recursive (see `depth`).
+const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// Memory consumers named in an out-of-memory message.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
@@ -145,7 +150,8 @@ pub(super) struct CpuRuntime {
 impl CpuRuntime {
     fn start(threads: usize) -> Result<Self, QueryError> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
+            .worker_threads(threads.saturating_mul(WORKERS_PER_THREAD))
+            .thread_stack_size(STACK_BYTES)
             .thread_name("adlake-cpu")
             .enable_all()
             .build()

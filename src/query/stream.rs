@@ -17,10 +17,9 @@ use datafusion::common::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::QueryError;
@@ -69,17 +68,43 @@ pub(super) fn start(
     schema: SchemaRef,
     held: Held,
 ) -> SendableRecordBatchStream {
+    let (cancel, limit) = (held.cancel.clone(), held.limit);
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let rows = Rows { plan, task: shared.task(), schema: schema.clone(), sender };
     shared.cpu.detach(drive(rows, held));
-    Box::pin(RecordBatchStreamAdapter::new(schema, ReceiverStream::new(receiver)))
+    Box::pin(RecordBatchStreamAdapter::new(schema, received(receiver, cancel, limit)))
+}
+
+type Batch = Result<RecordBatch, DataFusionError>;
+
+/// What the caller reads. It watches token and time itself: a plan that computes for long without giving way learns of them
+/// late, the caller must not.
+fn received(
+    receiver: mpsc::Receiver<Batch>,
+    cancel: CancellationToken,
+    limit: Limit,
+) -> impl Stream<Item = Batch> + Send + 'static {
+    stream::unfold(Some(receiver), move |open| {
+        let cancel = cancel.clone();
+        async move {
+            let mut receiver = open?;
+            let next = tokio::select! {
+                biased;
+                next = receiver.recv() => next?,
+                () = cancel.cancelled() => Err(external(QueryError::Cancelled)),
+                () = tokio::time::sleep_until(limit.deadline) => Err(external(limit.error())),
+            };
+            let open = next.is_ok().then_some(receiver);
+            Some((next, open))
+        }
+    })
 }
 
 struct Rows {
     plan: Arc<dyn ExecutionPlan>,
     task: Arc<TaskContext>,
     schema: SchemaRef,
-    sender: mpsc::Sender<Result<RecordBatch, DataFusionError>>,
+    sender: mpsc::Sender<Batch>,
 }
 
 async fn drive(rows: Rows, held: Held) {

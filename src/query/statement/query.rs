@@ -103,7 +103,7 @@ pub(in crate::query) async fn open(
     Ok(PinnedQuery { schema, stream, sources })
 }
 
-/// Columns and parameters of a query. Tables are described, not opened.
+/// Columns and parameters of a query. Tables are pinned as for a run: the layout of columns (`Utf8View`) is the files'.
 pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str) -> Result<Prepared, QueryError> {
     let statement = parse(sql)?;
     let relations = Relations::pinned(engine, references(&statement)?).await?;

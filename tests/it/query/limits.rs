@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use adlake::base::{Classify, Kind};
 use adlake::query::{Outcome, QueryError, QueryId, Request};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +15,10 @@ use crate::lab::Lab;
 /// Never ends by itself within the life of a test, and gives rows at once.
 const LONG: &str = "SELECT a.value FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
 /// As long, and gives no row before its end.
-const SILENT: &str = "SELECT count(*) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b WHERE a.value + b.value < 0";
+const SILENT: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value < 0";
+/// As long, in an operator that does not give way.
+const STUBBORN: &str =
+    "SELECT count(*) FROM generate_series(1, 20000) a JOIN generate_series(1, 20000) b ON a.value + b.value < 0";
 
 async fn open(lab: &Lab, sql: &str) -> (QueryId, SendableRecordBatchStream) {
     let answer = lab.engine.execute(lab.request(sql)).await.unwrap();
@@ -68,18 +73,22 @@ async fn a_token_or_an_id_cancels() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_is_limited() {
-    let lab = Lab::with(&[("query.timeout", "50 ms")]).await;
-    assert_eq!(lab.error(SILENT).await, "deadline_exceeded: statement ran longer than 50 milliseconds");
+    let lab = Lab::open().await;
+    lab.run("SET statement_timeout = '50ms'").await;
+    for sql in [SILENT, STUBBORN] {
+        assert_eq!(lab.error(sql).await, "deadline_exceeded: statement ran longer than 50 milliseconds");
+    }
+    lab.run("RESET statement_timeout").await;
     assert_eq!(lab.rows("SELECT 1").await, ["1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_may_shorten_its_time() {
-    let lab = Lab::open().await;
-    lab.run("SET statement_timeout = '40ms'").await;
-    assert!(lab.error(SILENT).await.contains("longer than 40 milliseconds"));
+async fn a_session_may_shorten_its_time_and_not_lengthen_it() {
+    let lab = Lab::with(&[("query.timeout", "40 ms")]).await;
+    lab.run("SET statement_timeout = '1 hour'").await;
+    assert_eq!(lab.error(SILENT).await, "deadline_exceeded: statement ran longer than 40 milliseconds");
     lab.run("RESET ALL").await;
-    assert_eq!(lab.rows("SHOW statement_timeout").await, ["10 minutes"]);
+    assert_eq!(lab.rows("SHOW statement_timeout").await, ["40 milliseconds"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,14 +122,29 @@ async fn a_waiting_statement_gets_its_turn() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_limited_and_given_back() {
-    let lab = Lab::with(&[("query.memory_limit", "16 MiB")]).await;
-    let greedy = "SELECT array_agg(value) FROM generate_series(1, 10000000)";
-    let error = lab.error(greedy).await;
+    let lab = Lab::with(&[("query.memory_limit", "48 MiB")]).await;
+    let error = lab.error("SELECT array_agg(value) FROM generate_series(1, 20000000)").await;
     assert!(error.starts_with("resource_exhausted: not enough memory for this statement"), "{error}");
     assert_eq!(lab.engine.task_context().memory_pool().reserved(), 0);
-    // A sort of more than the limit spills and is right.
-    let sorted = "SELECT value FROM (SELECT value, repeat('x', 100) AS pad FROM generate_series(1, 500000) ORDER BY value % 1000, pad, value DESC) LIMIT 2 OFFSET 499998";
-    assert_eq!(lab.rows(sorted).await, ["1999", "999"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sort_beyond_memory_spills_and_is_right() {
+    let lab = Lab::with(&[("query.memory_limit", "48 MiB")]).await;
+    let sql =
+        "SELECT value % 1000 AS k, value, repeat('x', 100) AS pad FROM generate_series(1, 700000) ORDER BY k, value";
+    let (_, mut rows) = open(&lab, sql).await;
+    let (mut before, mut count) = ((-1, -1), 0);
+    while let Some(batch) = rows.next().await {
+        let batch = batch.unwrap();
+        let column = |index: usize| batch.column(index).as_primitive::<Int64Type>();
+        for (k, value) in column(0).values().iter().zip(column(1).values()) {
+            assert!(before < (*k, *value), "{before:?} before {:?}", (k, value));
+            before = (*k, *value);
+            count += 1;
+        }
+    }
+    assert_eq!(count, 700_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,12 +166,14 @@ async fn deep_nesting_is_an_error_and_the_engine_lives_on() {
     let lab = Lab::open().await;
     for sql in [
         format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000)),
-        format!("SELECT 1{}", " + 1".repeat(20_000)),
+        format!("SELECT 1 WHERE 1 = 1{}", " OR 1 = 2".repeat(1_000)),
         format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(500), ")".repeat(500)),
     ] {
         // Refused or answered; never a crash.
         let _ = lab.try_run(&sql).await;
     }
+    let chain = format!("SELECT 1{}", " + 1".repeat(20_000));
+    assert!(lab.error(&chain).await.contains("more than 6000 operators in one expression"));
     assert_eq!(lab.rows("SELECT 1").await, ["1"]);
 }
 
