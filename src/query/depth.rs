@@ -1,7 +1,8 @@
 //! Refuses texts whose expressions would be nested deeper than a stack holds.
 //!
 //! `1 + 1 + 1 …` is a tree as deep as it has operators, and freeing or copying such a tree is recursive whatever the parser
-//! does. Operators are therefore counted before anything is parsed. A comma ends a chain, so long lists of values or columns are not affected.
+//! does. Operators are therefore counted before anything is parsed. A comma ends a chain, so long lists of values or
+//! columns are not affected.
 
 use super::QueryError;
 use super::placeholders::{Part, pieces};
