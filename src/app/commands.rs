@@ -10,9 +10,9 @@ use datafusion::execution::SendableRecordBatchStream;
 
 use crate::base::Kind;
 use crate::catalog::{CopyInto, Refresh};
-use crate::ingest::{AppendReport, FileReport, FileStatus, Ingestor, LoadProgress, LoadRequest};
+use crate::ingest::{AppendReport, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest};
 use crate::materialize::Refresher;
-use crate::query::{CommandContext, CommandError, Commands, Progress, WriteReport};
+use crate::query::{CommandContext, CommandError, Commands, Progress, QueryError, WriteReport};
 
 /// What query reaches through its plug.
 pub(super) struct Wiring {
@@ -29,8 +29,7 @@ impl Commands for Wiring {
         context: CommandContext,
     ) -> Result<WriteReport, CommandError> {
         let report = self.ingestor.append_stream(table, rows, context.task, context.cancel).await;
-        let AppendReport { accepted, duplicates, rejected, .. } =
-            report.map_err(|error| CommandError::from_error(&error))?;
+        let AppendReport { accepted, duplicates, rejected, .. } = report.map_err(inserting)?;
         Ok(WriteReport { accepted, duplicates, rejected: rejected.len() as u64 })
     }
 
@@ -45,6 +44,14 @@ impl Commands for Wiring {
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {
         let report = self.refresher.refresh(&refresh.view, context.task, context.cancel).await;
         report.map(|report| report.rows).map_err(|error| CommandError::from_error(&error))
+    }
+}
+
+/// An error of the query whose rows were inserted is query's own, whatever carried it here.
+fn inserting(error: IngestError) -> CommandError {
+    match error {
+        IngestError::Source(inner) => CommandError::from_error(&QueryError::from(*inner)),
+        other => CommandError::from_error(&other),
     }
 }
 

@@ -15,7 +15,7 @@ CREATE TABLE readers (
 """
 INSERT = """
 INSERT INTO readers
-SELECT value, TIMESTAMPTZ '2026-11-01 00:00:00+00' + value * INTERVAL '37 seconds', CASE WHEN value % 7 = 0 THEN NULL ELSE 'c' || (value % 20) END,
+SELECT value, to_timestamp_micros((1793491200 + value * 37) * 1000000), CASE WHEN value % 7 = 0 THEN NULL ELSE 'c' || (value % 20) END,
   CAST(value AS DECIMAL(12, 2)) / 4, value % 2 = 0, DATE '2026-11-01' + CAST(value % 30 AS INT), CAST('raw ' || value AS BYTEA), value / 8.0
 FROM generate_series({first}, {last})
 """

@@ -9,7 +9,7 @@ use crate::base::Kind;
 use crate::query::Params;
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, TimeUnit, Schema, SchemaRef};
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::server::PeekableFlightDataStream;
@@ -83,10 +83,14 @@ fn is_positional(schema: &Schema) -> bool {
 }
 
 /// The parameter schema shown to clients. A parameter whose type could not be inferred is offered as text: JDBC refuses to
-/// bind to "null".
+/// bind to "null". Times are offered in milliseconds: the JDBC driver (18.3) writes milliseconds into whatever unit is asked
+/// for, a thousand times too early; clients that bind types of their own keep their microseconds.
 pub(super) fn shown_schema(parameters: &Schema) -> Schema {
     let field = |field: &Arc<Field>| match field.data_type() {
         DataType::Null => Field::new(field.name(), DataType::Utf8, true),
+        DataType::Timestamp(_, zone) => {
+            Field::new(field.name(), DataType::Timestamp(TimeUnit::Millisecond, zone.clone()), true)
+        }
         other => Field::new(field.name(), crate::server::encode::wire_type(other), true),
     };
     Schema::new(parameters.fields().iter().map(field).collect::<Vec<_>>())

@@ -204,7 +204,8 @@ fn limits(builder: &mut SqlInfoDataBuilder) {
 fn transactions(builder: &mut SqlInfoDataBuilder) {
     use SqlInfo::*;
     let none = SqlTransactionIsolationLevel::SqlTransactionNone as i32;
-    builder.append(SqlDefaultTransactionIsolation, none);
+    // JDBC reads this one as a 64-bit number.
+    builder.append(SqlDefaultTransactionIsolation, i64::from(none));
     builder.append(SqlTransactionsSupported, false);
     builder.append(SqlSupportedTransactionsIsolationLevels, mask(&[none]));
     builder.append(SqlDataDefinitionCausesTransactionCommit, true);
