@@ -66,8 +66,8 @@ pub enum Command {
     /// Show configuration: every key, its value and where it came from
     #[command(subcommand)]
     Config(ConfigCommand),
-    // Try everything: generate a day of ad traffic, load it, serve it, show five things to try
-    //Demo(DemoArgs),
+    /// Try everything: generate a day of ad traffic, load it, serve it, show five things to try
+    Demo(DemoArgs),
     /// Generate deterministic ad traffic as files, or as NDJSON at a given rate
     Generate(GenerateArgs),
 }
@@ -223,8 +223,8 @@ pub enum ConfigCommand {
 pub struct DemoArgs {
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// Events to generate
-    #[arg(long, default_value_t = 200_000, value_name = "N")]
+    /// Impressions to generate; about one in twenty is clicked
+    #[arg(long, default_value_t = 190_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..))]
     pub rows: u64,
     /// The same seed and day give the same events
     #[arg(long, default_value_t = 1, value_name = "SEED")]

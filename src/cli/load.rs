@@ -11,6 +11,7 @@ use indicatif::HumanCount;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::base::{Classify, chain};
 use crate::ingest::{FileReport, FileStatus, LoadRequest};
 
@@ -23,12 +24,12 @@ use super::{out, repl};
 
 /// What became of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Loaded {
-    file: String,
-    is_new: bool,
-    rows: u64,
-    duplicates: u64,
-    rejected: u64,
+pub struct Loaded {
+    pub file: String,
+    pub is_new: bool,
+    pub rows: u64,
+    pub duplicates: u64,
+    pub rejected: u64,
 }
 
 /// Loads, and says per file what happened.
@@ -86,7 +87,7 @@ fn report(args: &LoadArgs, loaded: &[Loaded], meter: &Meter) -> Result<Exit, Fai
 }
 
 /// `clicks.csv: loaded 100 rows, 2 duplicates dropped, 1 rejected`
-fn sentence(file: &Loaded) -> String {
+pub fn sentence(file: &Loaded) -> String {
     if !file.is_new {
         return format!("{}: already loaded, nothing changed", file.file);
     }
@@ -118,9 +119,23 @@ async fn load_here(
         header: !args.no_header,
         delimiter: args.delimiter,
     };
-    let task = app.engine.task_context();
-    let reports = Box::pin(app.ingestor.load(request, meter.clone(), task, cancel.clone())).await;
+    let reports = load_into(&app, request, meter, cancel.clone()).await;
     app.stop().await;
+    reports
+}
+
+/// Loads into an open lake.
+///
+/// # Errors
+/// A file that cannot be loaded.
+pub async fn load_into(
+    app: &App,
+    request: LoadRequest,
+    meter: &Arc<Meter>,
+    cancel: CancellationToken,
+) -> Result<Vec<Loaded>, Failure> {
+    let task = app.engine.task_context();
+    let reports = Box::pin(app.ingestor.load(request, meter.clone(), task, cancel)).await;
     let reports = reports.map_err(|error| Failure::new(chain(&error)).with_hint_for(error.kind()))?;
     Ok(reports.into_iter().map(Loaded::from).collect())
 }

@@ -9,6 +9,7 @@
 
 mod args;
 mod bench;
+mod demo;
 mod explain;
 mod failure;
 mod generate;
@@ -59,6 +60,7 @@ fn run_command(cli: &Cli) -> Result<Exit, Failure> {
             Command::Plan(args) => Box::pin(project::plan(global, args)).await,
             Command::Apply => Box::pin(project::apply(global)).await,
             Command::Generate(args) => Box::pin(generate::run(args)).await,
+            Command::Demo(args) => Box::pin(demo::run(global, args)).await,
             Command::Bench(command) => {
                 out::say(&Box::pin(bench::run(command.clone())).await?)?;
                 Ok(Exit::Done)

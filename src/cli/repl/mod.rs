@@ -20,14 +20,19 @@ mod words;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
 use super::args::{Global, ServeArgs, SqlArgs};
 use super::failure::{Exit, Failure};
+use super::meter::Meter;
 use super::settings::{self, LogUse};
 
 pub use backend::{Backend, Reply};
 pub use embedded::Embedded;
 use remote::Remote;
-use session::{Audience, Session};
+pub use session::{Audience, Session};
 
 /// Runs `adlake sql`.
 ///
@@ -49,6 +54,17 @@ pub async fn open(global: &Global, url: Option<&str>) -> Result<Arc<dyn Backend>
     match url {
         Some(url) => Ok(Arc::new(Remote::connect(url).await?)),
         None => Ok(Arc::new(Embedded::new(settings::open_app(loaded).await?))),
+    }
+}
+
+/// Runs one statement that changes something, without saying so.
+///
+/// # Errors
+/// The statement's.
+pub async fn run_quietly(app: &App, sql: &str) -> Result<(), Failure> {
+    let backend = Embedded::new(app.clone());
+    match backend.run(sql, Arc::new(Meter::default()), CancellationToken::new()).await? {
+        Reply::Done { .. } | Reply::Rows { .. } => Ok(()),
     }
 }
 
