@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_millis(400);
 /// Time between draws on a terminal.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 /// Time between lines when standard error is not a terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Counters of one piece of work.
 pub struct Meter {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::catalog::{Change, Create, Definition, Object, ObjectKind, Plan};
+use crate::catalog::{Change, Create, Definition, Object, Plan};
 
 use super::args::{Global, PlanArgs, ServeArgs};
 use super::failure::{Exit, Failure};
@@ -57,21 +57,12 @@ pub fn describe(plan: &Plan, verb: &str) -> String {
 
 fn describe_change(change: &Change) -> String {
     match change {
-        Change::Create(create) => format!("+ create {} {}", kind_of(&create.definition), create.name),
+        Change::Create(create) => format!("+ create {} {}", create.kind(), create.name),
         Change::Replace { before, after } => format!("~ replace {} {}", before.kind, after.name),
         Change::Widen { before, after } => {
             format!("~ widen {} {}: add {}", before.kind, after.name, new_columns(before, after).join(", "))
         }
         Change::Drop { kind, object } => format!("- drop {kind} {}", object.name),
-    }
-}
-
-fn kind_of(definition: &Definition) -> ObjectKind {
-    match definition {
-        Definition::Table(_) => ObjectKind::Table,
-        Definition::View(_) => ObjectKind::View,
-        Definition::MaterializedView(_) => ObjectKind::MaterializedView,
-        Definition::Endpoint(_) => ObjectKind::Endpoint,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one integration binary: whole parts over a real lake in a temporary folder.
 
+mod cli;
 mod http;
 mod ingest;
 mod lab;

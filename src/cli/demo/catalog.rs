@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 
-const RECORDS: &str = include_str!("../../../data/bestbuy/products.ndjson");
+const RECORDS: &str = include_str!("../../../data/bestbuy/products_33.ndjson");
 
 /// All rows carry the same moment, so that the files, and with them exactly-once loading, stay the same.
 const UPDATED_AT: &str = "2026-01-01T00:00:00Z";

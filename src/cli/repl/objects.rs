@@ -1,6 +1,6 @@
 //! `\d`, `\dt`, `\dv`: what exists, asked in SQL, so it works on every backend.
 
-use super::super::failure::Failure;
+use super::super::failure::{Exit, Failure};
 use super::command::Listing;
 use super::session::Session;
 
@@ -15,10 +15,23 @@ pub fn list_sql(listing: Listing) -> &'static str {
     }
 }
 
-/// Columns, then the statement that made it.
+/// Columns, then (for what users defined) the statement that made it.
 ///
 /// # Errors
 /// An unknown name; the backend suggests the nearest.
 pub async fn describe(session: &mut Session, name: &str) -> Result<(), Failure> {
-    session.run_statement(&format!("DESCRIBE {name}")).await
+    let columns = session.run_statement(&format!("DESCRIBE {name}")).await;
+    let plain = name.rsplit('.').next().unwrap_or_default().trim_matches('"');
+    let sql = format!("SELECT sql FROM system.objects WHERE name = '{}'", plain.replace('\'', "''"));
+    let definitions = session.texts(&sql).await?;
+    if definitions.is_empty() {
+        return columns;
+    }
+    if let Err(failure) = columns
+        && failure.exit() == Exit::Interrupted
+    {
+        return Err(failure);
+    }
+    // Endpoints have no columns; their definition says it all.
+    session.say(&definitions.join("\n\n"))
 }

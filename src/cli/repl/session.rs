@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use futures::{FutureExt, StreamExt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -229,7 +232,7 @@ impl Session {
         Ok(())
     }
 
-    fn writer(&mut self, schema: &arrow::datatypes::SchemaRef) -> Result<Box<dyn RowWriter>, Failure> {
+    fn writer(&mut self, schema: &SchemaRef) -> Result<Box<dyn RowWriter>, Failure> {
         let is_parquet = self.style.format == OutputFormat::Parquet;
         let sink: Sink = match &mut self.output {
             Some(output) if output.is_full => {
@@ -250,6 +253,21 @@ impl Session {
         format::writer(Style { colour, ..self.style }, schema, sink)
     }
 
+    /// The first column of a small answer, as text; NULLs left out.
+    ///
+    /// # Errors
+    /// The statement's.
+    pub async fn texts(&mut self, sql: &str) -> Result<Vec<String>, Failure> {
+        let reply = self.backend.run(sql, Arc::new(Meter::default()), CancellationToken::new()).await?;
+        let Reply::Rows { mut rows, .. } = reply else { return Ok(Vec::new()) };
+        let mut texts = Vec::new();
+        while let Some(batch) = rows.next().await.transpose()? {
+            let column = cast(batch.column(0), &DataType::Utf8)?;
+            texts.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+        }
+        Ok(texts)
+    }
+
     /// A message for people.
     ///
     /// # Errors
@@ -266,7 +284,7 @@ impl Session {
 /// A statement whose first batch is here.
 enum Started {
     Done { message: String, details: Option<RecordBatch> },
-    Rows { schema: arrow::datatypes::SchemaRef, first: Option<RecordBatch>, rows: Rows, data_as_of: Option<Timestamp> },
+    Rows { schema: SchemaRef, first: Option<RecordBatch>, rows: Rows, data_as_of: Option<Timestamp> },
 }
 
 impl Started {
