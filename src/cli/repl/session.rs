@@ -222,7 +222,7 @@ impl Session {
             Started::Rows { schema, first, rows, .. } => {
                 let mut writer = self.writer(&schema)?;
                 let mut display = if self.output.is_some() { Display::of_statement() } else { Display::Nothing };
-                let work = meter::watch(write_all(writer.as_mut(), first, rows, &meter), &meter, &mut display);
+                let work = meter::watch(write_all(writer.as_mut(), first, rows, &meter, &cancel), &meter, &mut display);
                 interruptible(&mut self.interrupts, &cancel, &meter, work).await?;
             }
         }
@@ -305,7 +305,7 @@ async fn start(
     Ok(match backend.run(sql, meter.clone(), cancel.clone()).await? {
         Reply::Done { message, details } => Started::Done { message, details },
         Reply::Rows { schema, mut rows, data_as_of } => {
-            let first = rows.next().await.transpose()?;
+            let first = next_batch(&mut rows, cancel).await?;
             Started::Rows { schema, first, rows, data_as_of }
         }
     })
@@ -316,14 +316,23 @@ async fn write_all(
     first: Option<RecordBatch>,
     mut rows: Rows,
     meter: &Meter,
+    cancel: &CancellationToken,
 ) -> Result<(), Failure> {
     let mut next = first;
     while let Some(batch) = next {
         writer.write(&batch)?;
         meter.add_rows(batch.num_rows() as u64);
-        next = rows.next().await.transpose()?;
+        next = next_batch(&mut rows, cancel).await?;
     }
     writer.finish()
+}
+
+/// The next batch. A cancelled statement keeps nobody waiting until it notices: its rows are dropped, which stops it.
+async fn next_batch(rows: &mut Rows, cancel: &CancellationToken) -> Result<Option<RecordBatch>, Failure> {
+    tokio::select! {
+        next = rows.next() => next.transpose(),
+        () = cancel.cancelled() => Err(Failure::interrupted("cancelled")),
+    }
 }
 
 /// Lets Ctrl-C cancel `work`: it then has [`CANCEL_GRACE`], or until a second Ctrl-C, to end.
