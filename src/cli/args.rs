@@ -184,11 +184,13 @@ pub struct LoadArgs {
     /// Paths, globs or s3:// URLs; .gz and .zst files are decompressed
     #[arg(required = true, value_name = "FILES")]
     pub files: Vec<String>,
-    /// Name of a column in the files = its name in the table; may be repeated, or separated by commas
+    /// Name of a column in the files = its name in the table; may be repeated, or separated by commas. 'a=' leaves
+    /// column a out, '*=' all that the table does not have
     #[arg(long, value_name = "SRC=DST", value_parser = key_value, value_delimiter = ',')]
     pub map: Vec<(String, String)>,
-    /// Format of times in text files, strftime style such as '%Y%m%d%H%M%S%3f', or epoch_s, epoch_ms, epoch_us
-    #[arg(long, value_name = "FORMAT")]
+    /// Pattern of times in text files, strftime style, with the clock's offset when the text has none:
+    /// '%Y%m%d%H%M%S%3f@+08:00', '%s' for epoch seconds [default: RFC 3339, SQL style or epoch milliseconds]
+    #[arg(long, value_name = "PATTERN")]
     pub time_format: Option<String>,
     /// Format of the files [default: by extension]
     #[arg(long, value_enum)]

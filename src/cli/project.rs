@@ -42,9 +42,10 @@ async fn open(global: &Global) -> Result<(crate::app::App, String), Failure> {
     Ok((settings::open_app(loaded).await?, folder))
 }
 
-/// One line per change, then a count.
+/// One line per change and per object that stays although the folder has it not, then a count.
 pub fn describe(plan: &Plan, verb: &str) -> String {
     let mut lines: Vec<String> = plan.changes.iter().map(describe_change).collect();
+    lines.extend(plan.kept.iter().map(|kept| format!("  keep {kept}, which is not in the folder")));
     let count = plan.changes.len();
     let unchanged = plan.unchanged;
     lines.push(if count == 0 {
@@ -60,7 +61,12 @@ fn describe_change(change: &Change) -> String {
         Change::Create(create) => format!("+ create {} {}", create.kind(), create.name),
         Change::Replace { before, after } => format!("~ replace {} {}", before.kind, after.name),
         Change::Widen { before, after } => {
-            format!("~ widen {} {}: add {}", before.kind, after.name, new_columns(before, after).join(", "))
+            let added = new_columns(before, after);
+            if added.is_empty() {
+                format!("~ change {} {}: rules for rows to come", before.kind, after.name)
+            } else {
+                format!("~ widen {} {}: add {}", before.kind, after.name, added.join(", "))
+            }
         }
         Change::Drop { kind, object } => format!("- drop {kind} {}", object.name),
     }

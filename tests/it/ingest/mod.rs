@@ -78,7 +78,9 @@ impl Process {
                 let mut rows = Vec::new();
                 for batch in &batches {
                     for row in 0..batch.num_rows() {
-                        let value = |column: &std::sync::Arc<dyn arrow::array::Array>| array_value_to_string(column, row).unwrap();
+                        let value = |column: &std::sync::Arc<dyn arrow::array::Array>| {
+                            array_value_to_string(column, row).unwrap()
+                        };
                         rows.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
                     }
                 }
