@@ -120,6 +120,11 @@ impl Stopwatch {
     }
 }
 
+/// The moment on the monotonic clock `span` from now: by when something has to be done.
+pub fn deadline_after(span: Duration) -> Instant {
+    Instant::now() + span
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

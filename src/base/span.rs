@@ -62,7 +62,7 @@ impl fmt::Display for Span {
         let (name, unit) = names
             .iter()
             .zip(UNITS.iter().map(|(_, micros)| *micros))
-            .rfind(|(_, micros)| total >= *micros && total % micros == 0)
+            .rfind(|(_, micros)| total >= *micros && total.is_multiple_of(*micros))
             .unwrap_or((&"second", 1_000_000));
         let count = total / unit;
         write!(f, "{count} {name}{}", if count == 1 { "" } else { "s" })

@@ -93,7 +93,7 @@ mod tests {
         let plain: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
         let views: ArrayRef = Arc::new(StringViewArray::from(texts.to_vec()));
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 1]));
-        assert_eq!(hash_keys(&[plain.clone()]).unwrap(), hash_keys(&[views.clone()]).unwrap());
+        assert_eq!(hash_keys(std::slice::from_ref(&plain)).unwrap(), hash_keys(std::slice::from_ref(&views)).unwrap());
         let pairs = hash_keys(&[plain.clone(), numbers.clone()]).unwrap();
         assert_eq!(pairs, hash_keys(&[views, numbers.clone()]).unwrap());
         assert_eq!(hash_keys(&[plain.slice(1, 2)]).unwrap(), hash_keys(&[plain]).unwrap()[1..]);

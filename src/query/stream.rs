@@ -27,6 +27,7 @@ use super::admission::Permit;
 use super::fault::external;
 use super::running::{State, Watch};
 use super::runtime::{Shared, panicked};
+use crate::base::clock::deadline_after;
 
 /// Batches computed ahead of the reader.
 const BATCHES_AHEAD: usize = 4;
@@ -40,9 +41,8 @@ pub(super) struct Limit {
 
 impl Limit {
     pub(super) fn starting_now(allowed: Duration) -> Self {
-        let now = Instant::now();
         let far = Duration::from_secs(365 * 24 * 3600);
-        Self { deadline: now + allowed.min(far), allowed }
+        Self { deadline: deadline_after(allowed.min(far)).into(), allowed }
     }
 
     pub(super) fn error(&self) -> QueryError {

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 type Labels = Vec<(String, String)>;
+type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// All metrics of the process.
 #[derive(Default)]
@@ -25,7 +26,7 @@ struct State {
     registry: Registry,
     counters: HashMap<&'static str, Family<Labels, Counter>>,
     gauges: HashMap<&'static str, Family<Labels, Gauge<f64, AtomicU64>>>,
-    histograms: HashMap<&'static str, Family<Labels, Histogram, fn() -> Histogram>>,
+    histograms: HashMap<&'static str, Histograms>,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);

@@ -250,7 +250,7 @@ mod tests {
     fn the_longest_unused_makes_room_and_idle_ones_expire() {
         let clock = Clock::manual(Timestamp(0));
         let statements = PreparedStatements::new(2, Span::from_secs(60), clock.clone());
-        let mut add = || {
+        let add = || {
             clock.advance(Duration::from_secs(1));
             statements.add("SELECT 1".to_owned(), prepared())
         };

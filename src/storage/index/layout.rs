@@ -29,8 +29,6 @@ pub(crate) struct Layout {
     pub resolver: DFSchema,
     /// For each column of `schema` its place in table order.
     pub places: Vec<usize>,
-    /// Names of the plain partition columns, in table order.
-    pub partition_columns: Vec<String>,
     /// Hidden partition columns and the place of the column each is computed from.
     pub hidden: Vec<(Partitioning, usize)>,
     /// Places of the columns files are sorted by.
@@ -64,7 +62,6 @@ impl Layout {
             schema: Arc::new(Schema::new(fields)),
             resolver: DFSchema::try_from(ordered.as_ref().clone())?,
             places,
-            partition_columns: partition.iter().map(|field| field.name().clone()).collect(),
             hidden,
             sort_places: spec.file_sort_columns().iter().filter_map(|name| place(name)).collect(),
             table_schema,

@@ -160,8 +160,8 @@ fn select(root: &TableRoot, files: &[ObjectMeta]) -> Result<LogListing, StorageE
 /// The newest checkpoint all of whose parts are there. `checkpoints` is sorted.
 fn newest_complete(checkpoints: &[(u64, usize, usize, &ObjectMeta)]) -> Option<(u64, Vec<ObjectMeta>)> {
     let groups = checkpoints.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1));
-    let complete = groups.filter(|group| group.first().is_some_and(|first| group.len() == first.1));
-    let newest = complete.last()?;
+    let mut complete = groups.filter(|group| group.first().is_some_and(|first| group.len() == first.1));
+    let newest = complete.next_back()?;
     Some((newest.first()?.0, newest.iter().map(|(.., meta)| (*meta).clone()).collect()))
 }
 

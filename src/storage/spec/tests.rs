@@ -1,3 +1,5 @@
+//! Table definitions: stored form pinned, names of hidden columns, what is refused.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

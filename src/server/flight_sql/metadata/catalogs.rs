@@ -37,7 +37,9 @@ pub(in crate::server::flight_sql) fn schemas(command: CommandGetDbSchemas) -> Re
 pub(in crate::server::flight_sql) fn table_types(command: CommandGetTableTypes) -> Result<Table, Status> {
     let mut builder = command.into_builder();
     for kind in [ObjectKind::Table, ObjectKind::View, ObjectKind::MaterializedView] {
-        type_name(kind).map(|name| builder.append(name));
+        if let Some(name) = type_name(kind) {
+            builder.append(name);
+        }
     }
     builder.append(SYSTEM_TABLE);
     built(builder.build())

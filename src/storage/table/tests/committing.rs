@@ -1,3 +1,5 @@
+//! Commits: order, conflicts, idempotence, what a crash leaves behind.
+
 use super::*;
 use crate::base::Classify;
 

@@ -1,3 +1,5 @@
+//! Written files: sorted, partitioned, with statistics, page index and bloom filters.
+
 use arrow::compute::concat_batches;
 use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
