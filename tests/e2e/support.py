@@ -61,7 +61,7 @@ class Server:
         return self.log.read_text(errors="replace")[-4000:]
 
     def sql(self, statement, params=None):
-        """Runs a statement over HTTP; returns the rows as dictionaries, or how many rows it changed."""
+        """Runs a statement over HTTP; returns the rows as dictionaries, of COPY one per file, or how many rows it changed."""
         body = json.dumps({"sql": statement, **({"params": params} if params else {})}).encode()
         request = urllib.request.Request(self.http_url + "/v1/sql", body, {"content-type": "application/json"})
         try:
@@ -70,7 +70,7 @@ class Server:
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{statement}: {error.code} {error.read().decode(errors='replace')}") from None
         if "columns" not in answer:
-            return answer.get("rows")
+            return answer.get("details", answer.get("rows"))
         names = [column["name"] for column in answer["columns"]]
         return [dict(zip(names, row)) for row in answer["rows"]]
 

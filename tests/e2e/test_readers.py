@@ -70,11 +70,12 @@ def test_duckdb(table, expected):
     with duckdb.connect() as connection:
         connection.sql("SET TimeZone = 'UTC'")
         connection.register("readers", dataset)
-        rows = connection.sql(f"SELECT {', '.join(COLUMNS)}, note FROM readers").fetchall()
+        quoted = ", ".join(f'"{name}"' for name in COLUMNS)
+        rows = connection.sql(f"SELECT {quoted}, note FROM readers").fetchall()
         assert normal(rows) == expected
         files = DeltaTable(str(table)).file_uris()
         listed = connection.read_parquet(files, union_by_name=True)
-        assert listed.aggregate("count(*), sum(id), sum(price)").fetchone() == (20001, 200010000, decimal.Decimal("49997500.00"))
+        assert listed.aggregate("count(*), sum(id), sum(price)").fetchall()[0] == (20001, 200010000, decimal.Decimal("49997500.00"))
 
 
 def test_polars(table, expected):

@@ -18,7 +18,7 @@ class Terminal:
 
     def __init__(self, name, command, folder):
         self.socket = f"adlake-{os.getpid()}-{name}"
-        shell = f"{command}; echo \"ended with $?\"; exec cat"
+        shell = f"trap : INT; {command}; echo \"ended with $?\"; exec cat"
         environment = [f"XDG_DATA_HOME={folder}/data", "TERM=screen-256color"]
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "40", "-c", str(folder),
                   "env", *environment, "sh", "-c", shell)
@@ -115,7 +115,7 @@ def test_tab_completes_keywords_tables_and_columns(terminal):
 
     completed("SEL", "SELECT")
     completed("SELECT * FROM repl_", "FROM repl_clicks")
-    completed("SELECT * FROM repl_clicks WHERE coun", "WHERE country")
+    completed("SELECT * FROM repl_clicks WHERE countr", "WHERE country")
     completed("\\ti", "\\timing")
 
 

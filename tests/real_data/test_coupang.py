@@ -30,7 +30,7 @@ def test_every_row_of_every_snapshot(lake, source):
         query.format(t="coupang_best", sum="CAST(sum(price_krw) AS VARCHAR)"),
         query.format(t=source, sum="sum(price_krw)::VARCHAR"),
     )
-    query = "SELECT CAST({epoch} AS BIGINT), count(*), min(price_krw), max(price_krw) FROM {t} GROUP BY snapshot_time ORDER BY 1"
+    query = "SELECT CAST({epoch} AS BIGINT), count(*), min(price_krw), max(price_krw) FROM {t} GROUP BY 1 ORDER BY 1"
     check(
         lake,
         query.format(t="coupang_best", epoch="date_part('epoch', snapshot_time)"),

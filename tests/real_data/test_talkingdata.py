@@ -25,9 +25,9 @@ def test_clicks_by_hour(lake, source):
     check(
         lake,
         "SELECT to_char(date_trunc('hour', click_time), '%Y-%m-%d %H'), count(*), count(DISTINCT ip), sum(is_attributed) "
-        "FROM talkingdata_clicks GROUP BY date_trunc('hour', click_time) ORDER BY 1",
+        "FROM talkingdata_clicks GROUP BY 1 ORDER BY 1",
         f"SELECT strftime(date_trunc('hour', click_time), '%Y-%m-%d %H'), count(*), count(DISTINCT ip), sum(is_attributed) "
-        f"FROM {source} GROUP BY date_trunc('hour', click_time) ORDER BY 1",
+        f"FROM {source} GROUP BY 1 ORDER BY 1",
     )
 
 

@@ -164,7 +164,8 @@ fn bearer(metadata: &MetadataMap) -> Option<&str> {
 pub(super) fn basic_user(metadata: &MetadataMap) -> Option<String> {
     use base64::Engine as _;
     let encoded = authorization(metadata, "basic")?;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+    // ADBC leaves the padding out, JDBC does not.
+    let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (user, _) = text.split_once(':')?;
     (!user.is_empty()).then(|| user.to_owned())

@@ -210,12 +210,19 @@ pub async fn single(mut stream: SendableRecordBatchStream) -> Result<Vec<RecordB
     Ok(rows)
 }
 
-/// The reply to a statement that changed something: `{"rows":n,"message":…}`.
-pub fn done(head: &Head, rows: Option<u64>, message: &str) -> Response {
-    let document = json!({ "rows": rows, "message": message, "query_id": head.query_id.0 });
+/// The reply to a statement that changed something: `{"rows":n,"message":…}`, with `"details":[{…}]` where there are some
+/// (COPY: one object per file).
+pub fn done(head: &Head, rows: Option<u64>, message: &str, details: Option<&RecordBatch>) -> Result<Response, Problem> {
+    let mut document = json!({ "rows": rows, "message": message, "query_id": head.query_id.0 });
+    if let Some(batch) = details {
+        let mut writer = arrow::json::ArrayWriter::new(Vec::new());
+        writer.write(batch).and_then(|()| writer.finish()).map_err(|error| unencodable(&error))?;
+        document["details"] = serde_json::from_slice(&writer.into_inner())
+            .map_err(|error| Problem::new(Kind::Internal, format!("cannot encode the answer: {error}")))?;
+    }
     let mut response = (head.headers(), document.to_string()).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Format::Json.media_type()));
-    response
+    Ok(response)
 }
 
 /// One finished JSON document.

@@ -54,7 +54,7 @@ pub async fn post(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
     let head = Head { query_id: answer.query_id, data_as_of: answer.data_as_of, request_id };
     match answer.outcome {
         Outcome::Rows(stream) => reply::rows(head, stream, format, JsonShape::Table).await,
-        Outcome::Done { rows, message } => Ok(reply::done(&head, rows, &message)),
+        Outcome::Done { rows, message } => reply::done(&head, rows, &message, answer.details.as_ref()),
     }
 }
 

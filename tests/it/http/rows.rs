@@ -64,7 +64,7 @@ async fn what_cannot_be_taken_is_refused() {
     let typed = problem_of(post(&server, "text/csv", "a,b"), 415).await;
     says(&typed, NDJSON);
     says(&typed, "application/json");
-    problem_of(post(&server, "application/json", "{\"no\": \"array\"}"), 400).await;
+    problem_of(post(&server, "application/json", "\"neither object nor array\""), 400).await;
     let unknown = server.request(Method::POST, "/v1/tables/clicks/rows?sync=1").header("content-type", NDJSON).body("");
     assert_eq!(problem_of(unknown, 400).await["parameter"], "sync");
 

@@ -13,6 +13,7 @@ use adlake::base::{Clock, Timestamp};
 use adlake::config;
 use adlake::ingest::{AppendReport, FileReport, FileStatus, IngestError, LoadProgress, LoadRequest, RowFormat};
 use adlake::query::{Origin, Outcome, Request, Session};
+use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use tempfile::TempDir;
@@ -67,24 +68,15 @@ impl Process {
         Self { app, session: Session::new("test", "test", Origin::Internal), folder }
     }
 
-    /// Rows of a statement as text, columns separated by spaces; what a command says.
+    /// Rows of a statement as text; what a command says, or its details.
     async fn try_sql(&self, sql: &str) -> Result<Vec<String>, String> {
         let answer =
             self.app.engine.execute(Request::new(sql, &self.session)).await.map_err(|error| error.to_string())?;
         match answer.outcome {
-            Outcome::Done { message, .. } => Ok(vec![message]),
+            Outcome::Done { message, .. } => Ok(answer.details.map_or(vec![message], |details| texts(&[details]))),
             Outcome::Rows(stream) => {
                 let batches: Vec<_> = stream.try_collect().await.map_err(|error| error.to_string())?;
-                let mut rows = Vec::new();
-                for batch in &batches {
-                    for row in 0..batch.num_rows() {
-                        let value = |column: &std::sync::Arc<dyn arrow::array::Array>| {
-                            array_value_to_string(column, row).unwrap()
-                        };
-                        rows.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
-                    }
-                }
-                Ok(rows)
+                Ok(texts(&batches))
             }
         }
     }
@@ -143,4 +135,16 @@ fn counts(report: &FileReport) -> (FileStatus, u64, u64, u64) {
 /// One click as NDJSON.
 fn click(id: impl std::fmt::Display, time: &str) -> String {
     format!("{{\"event_id\":\"{id}\",\"event_time\":\"{time}\",\"ad_id\":\"a\",\"price_micros\":5}}\n")
+}
+
+/// Rows as text, columns separated by spaces.
+fn texts(batches: &[RecordBatch]) -> Vec<String> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let value = |column: &Arc<dyn arrow::array::Array>| array_value_to_string(column, row).unwrap();
+            rows.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
+        }
+    }
+    rows
 }
