@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use super::functions::{self, SqlTypes};
 use super::{QueryConfig, QueryError};
 use crate::base::Timestamp;
-use crate::storage::Lake;
+use crate::storage::{Lake, configure_scans};
 
 /// The name of the one catalog.
 pub(super) const CATALOG: &str = "adlake";
@@ -115,6 +115,7 @@ fn template(threads: usize, runtime: Arc<RuntimeEnv>) -> SessionState {
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, PUBLIC);
     let options = config.options_mut();
+    configure_scans(options);
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.map_string_types_to_utf8view = false;

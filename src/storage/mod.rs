@@ -21,6 +21,7 @@ pub use error::StorageError;
 pub use external::{ExternalFile, LocalFile};
 pub use lake::Lake;
 pub use location::LakeLocation;
+pub use scan::configure_scans;
 pub use snapshot::TableSnapshot;
 pub use spec::{Partitioning, TableSpec, Transform, storable_type};
 pub use table::{

@@ -28,7 +28,6 @@ pub struct Lab {
     pub engine: Engine,
     pub lake: Lake,
     pub catalog: Arc<Catalog>,
-    pub clock: Clock,
     pub session: Arc<Session>,
     pub tasks: Tasks,
     pub folder: TempDir,
@@ -56,7 +55,7 @@ impl Lab {
             catalog: catalog.clone(),
             config: loaded.config.query.clone(),
             settings: vec![("query.threads".into(), "2".into(), "test".into())],
-            clock: clock.clone(),
+            clock,
             tasks: tasks.clone(),
         };
         let engine = Engine::start(parts).await.unwrap();
@@ -64,7 +63,7 @@ impl Lab {
             Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
         engine.plug(Arc::new(Writer { lake: lake.clone(), catalog: catalog.clone(), refresher }));
         let session = Session::new("lab", "tester", Origin::Internal);
-        Self { engine, lake, catalog, clock, session, tasks, folder }
+        Self { engine, lake, catalog, session, tasks, folder }
     }
 
     pub fn request(&self, sql: &str) -> Request {

@@ -12,6 +12,8 @@
 //! The plan is made of DataFusion's own nodes, so every optimizer rule knows it and it can be sent to another node
 //! without a codec. All filters stay above the scan (they are `Inexact`): pruning can only skip files, never rows.
 //!
+//! Sessions that read must be set up by [`configure_scans`]: without it a declared order can be a false promise.
+//!
 //! - **SCN-1** A scan with filters gives the rows a scan of all files gives after those filters.
 //!
 //! Not here: what is known of files (`index`), writing.
@@ -22,6 +24,13 @@ mod prune;
 mod summary;
 
 pub(crate) use provider::LakeTable;
+
+/// Sets what scans rely on. DataFusion 55 lets an idle partition read files of its neighbour's group, one after another,
+/// and its limit push-down forgets that a declared order forbids that (`ORDER BY … LIMIT` then gave wrong rows); groups
+/// are balanced by size here, so nothing is lost by keeping files where they are.
+pub fn configure_scans(options: &mut datafusion::config::ConfigOptions) {
+    options.execution.enable_file_stream_work_stealing = false;
+}
 
 #[cfg(test)]
 mod tests;

@@ -21,14 +21,17 @@ async fn large_results_arrive_whole_and_piece_by_piece() {
     assert!(pieces > 100, "{pieces} pieces");
     let table = server.run(query).await;
     assert_eq!(table["rows"].as_array().unwrap().len(), 1_000_000);
-    assert_eq!(table["rows"][999_999], json!([1_000_000, 2_000_000]));
+    // Two partitions make the series, so the last value need not come last.
+    assert!(table["rows"].as_array().unwrap().contains(&json!([1_000_000, 2_000_000])));
     server.stop().await;
 }
 
 #[tokio::test]
 async fn an_error_before_the_first_row_has_its_own_status() {
     let server = Server::start().await;
-    says(&problem_of(server.sql(&failing(1)), 400).await, "division by zero");
+    // Few rows, so that no partition has given any before the division fails.
+    let query = "SELECT 1000 / (value - 1) AS quotient FROM generate_series(1, 10)";
+    says(&problem_of(server.sql(query), 400).await, "division by zero");
     server.stop().await;
 }
 

@@ -47,7 +47,7 @@ async fn rows_come_before_the_end() {
     let lab = Lab::open().await;
     let (id, mut rows) = open(&lab, LONG).await;
     assert!(rows.next().await.unwrap().unwrap().num_rows() > 0);
-    assert_eq!(state_of(&lab, &id).await, "running");
+    until_state(&lab, &id, "running").await;
     drop(rows);
     until_state(&lab, &id, "cancelled").await;
 }

@@ -13,7 +13,7 @@ use datafusion::physical_plan::displayable;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col};
 use serde_json::{Value, json};
 
-use super::LakeTable;
+use super::{LakeTable, configure_scans};
 use crate::storage::TableSnapshot;
 use crate::storage::index::FileIndex;
 use crate::storage::index::fixture::{TestTable, add, metadata, spec};
@@ -100,7 +100,9 @@ impl TestTable {
 }
 
 pub(super) fn session(table: &TestTable, partitions: usize) -> SessionContext {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions));
+    let mut config = SessionConfig::new().with_target_partitions(partitions);
+    configure_scans(config.options_mut());
+    let context = SessionContext::new_with_config(config);
     context.register_object_store(table.root.store_url.as_ref(), table.root.store.clone());
     context
 }
