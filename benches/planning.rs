@@ -74,7 +74,7 @@ async fn compare(files: u64) -> Result<[Duration; 3]> {
     deltalake_core::checkpoints::create_checkpoint(&delta, None).await?;
     // Opened again, so that it reads the checkpoint.
     let delta = DeltaTableBuilder::from_url(url)?.load().await?;
-    let eager = TableProviderBuilder::new()
+    let eager = TableProviderBuilder::default()
         .with_log_store(delta.log_store())
         .with_eager_snapshot(delta.snapshot()?.snapshot().clone())
         .await?;

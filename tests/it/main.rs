@@ -1,11 +1,6 @@
 //! The one integration binary: whole parts over a real lake in a temporary folder.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "in a test, what should not happen fails the test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what should not happen fails the test")]
 
 mod cli;
 mod http;
