@@ -369,7 +369,10 @@ public final class Checks {
             statement.cancel();
             reader.join(20_000);
             holds(!reader.isAlive(), "still running 20 s after cancel");
-            holds(outcome.get() instanceof SQLException, "outcome " + outcome.get());
+            // When the cancel meets the reader inside next(), driver 18.3 lets Flight's own unchecked exception through.
+            Throwable told = outcome.get();
+            boolean unwrapped = String.valueOf(told.getMessage()).startsWith("CANCELLED");
+            holds(told instanceof SQLException || unwrapped, "outcome " + told);
         }
         equal(1L, ((Number) single(connection, "SELECT 1")).longValue(), "the connection lives on");
     }
