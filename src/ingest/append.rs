@@ -1,22 +1,21 @@
-//! `append_rows`: one body of JSON → one commit, then the answer.
+//! `append`: one request → one commit, then the answer.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use super::batch::{Batch, Rejection, Unique, Valid};
-use super::decode::{ColumnMap, Decoder, JsonArrayDecoder, NdjsonDecoder, TimeReader};
+use super::decode::{ArrowDecoder, ColumnMap, Decoder, JsonArrayDecoder, NdjsonDecoder, TimeReader};
 use super::ingestor::Core;
 use super::rejects::RejectSource;
 use super::target::Target;
 use super::validate::{Arrival, Validator};
 use super::writer::{CommitLabel, Sealed, Staged};
-use super::{AppendReport, IngestError, RowFormat};
+use super::{AppendReport, AppendRequest, IngestError, Payload};
 use crate::storage::{InputOrder, StagedFile, StorageError, TableVersion, WriteOptions};
 
 /// Times a request's rows are looked at again because another process committed some of the same events.
@@ -29,26 +28,22 @@ struct Body {
 }
 
 impl Core {
-    pub(super) async fn append_rows(
-        &self,
-        table: &str,
-        body: Bytes,
-        format: RowFormat,
-    ) -> Result<AppendReport, IngestError> {
-        let target = self.targets.resolve(table).await?;
+    pub(super) async fn append(&self, request: AppendRequest) -> Result<AppendReport, IngestError> {
+        let AppendRequest { table, payload, source, .. } = request;
+        let target = self.targets.resolve(&table).await?;
         let validator = self.targets.validator(&target, Arrival::Event)?;
         let limit = self.config.max_row_size.as_usize();
         let columns = target.columns.clone();
-        let decode = move || decode_body(body, format, &columns, &validator, limit);
+        let decode = move || decode_payload(payload, &columns, &validator, limit);
         let Body { batches, rejected } = blocking(decode).await?;
-        let from = RejectSource { table: &target.name, source: "http" };
+        let from = RejectSource { table: &target.name, source };
         self.rejects.record(from, &rejected, &self.task).await?;
         let (accepted, duplicates, version) = match target.snapshot_key() {
             Some(_) => self.upsert(&target, batches, label("APPEND"), &self.task).await?.counts(),
             None => self.append_batches(&target, &batches).await?,
         };
         tracing::debug!(table = %target.name, accepted, duplicates, rejected = rejected.len(), %version, "rows appended");
-        Ok(AppendReport { accepted, duplicates, rejected, version })
+        Ok(AppendReport { accepted, duplicates, rejected, version, replayed: false })
     }
 
     /// Rows accepted, duplicates, version.
@@ -117,19 +112,19 @@ where
     }
 }
 
-fn decode_body(
-    body: Bytes,
-    format: RowFormat,
+fn decode_payload(
+    payload: Payload,
     columns: &SchemaRef,
     validator: &Validator,
     limit: usize,
 ) -> Result<Body, IngestError> {
-    let mut decoder: Box<dyn Decoder> = match format {
-        RowFormat::Ndjson => {
+    let mut decoder: Box<dyn Decoder> = match payload {
+        Payload::Ndjson(body) => {
             let map = ColumnMap::new(&[], columns)?;
             Box::new(NdjsonDecoder::new(Cursor::new(body), columns, map, TimeReader::standard(), limit)?)
         }
-        RowFormat::JsonArray => Box::new(JsonArrayDecoder::new(body, columns, limit)?),
+        Payload::JsonArray(body) => Box::new(JsonArrayDecoder::new(body, columns, limit)?),
+        Payload::Arrow(batches) => Box::new(ArrowDecoder::new(batches, columns)?),
     };
     let (mut batches, mut rejected) = (Vec::new(), Vec::new());
     while let Some(step) = decoder.next_step()? {

@@ -2,7 +2,7 @@
 
 use datafusion::error::DataFusionError;
 
-use crate::base::{Classify, Kind};
+use crate::base::{Classify, Kind, Span};
 use crate::catalog::CatalogError;
 use crate::storage::StorageError;
 
@@ -18,6 +18,14 @@ pub enum IngestError {
     TooManyRejects { file: String, limit: u64, first: String },
     #[error("{message}")]
     Exhausted { message: String },
+    /// A queue is full or a rate is exceeded; nothing of the request was taken.
+    #[error("{message}; try again in {retry_after}")]
+    Busy { message: String, retry_after: Span },
+    /// Another process owns the table's ingest. Public address: `host:port` of its HTTP and of its gRPC server.
+    #[error("table '{table}' takes rows at another adlake process: http {http}, grpc {grpc}")]
+    NotOwner { table: String, http: String, grpc: String },
+    #[error("producer '{producer}' sent sequence {sequence} after {last}: send {next} first", next = last + 1)]
+    OutOfSequence { producer: String, sequence: u64, last: u64 },
     /// The query whose rows were to be inserted.
     #[error("cannot read the rows to insert")]
     Source(#[source] Box<DataFusionError>),
@@ -46,6 +54,9 @@ impl Classify for IngestError {
         match self {
             Self::Invalid { .. } | Self::BadFile { .. } | Self::TooManyRejects { .. } => Kind::InvalidArgument,
             Self::Exhausted { .. } => Kind::ResourceExhausted,
+            Self::Busy { .. } => Kind::ResourceExhausted,
+            Self::NotOwner { .. } => Kind::Unavailable,
+            Self::OutOfSequence { .. } => Kind::FailedPrecondition,
             Self::Cancelled => Kind::Cancelled,
             Self::Source(error) => source_kind(error),
             Self::Internal { .. } => Kind::Internal,

@@ -1,7 +1,7 @@
 //! The one door for rows: requests, statements and files all come in here.
 //!
 //! ```text
-//! append_rows    JSON body   ─┐
+//! append         requests    ─┐
 //! append_stream  INSERT      ─┼► Batch<Decoded> ► Batch<Valid> ► Batch<Unique> ► files ► one commit ► answer
 //! load           files       ─┘         │rejects          │rejects       │counted
 //! ```
@@ -13,13 +13,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Rejection;
 use super::key_index::KeyBudget;
 use super::rejects::RejectLog;
+use super::request::AppendRequest;
 use super::target::Targets;
 use super::{IngestConfig, IngestError};
 use crate::base::Clock;
@@ -49,13 +49,6 @@ pub(super) struct Core {
     pub rejects: Arc<RejectLog>,
 }
 
-/// How the rows of a body are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowFormat {
-    Ndjson,
-    JsonArray,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     Parquet,
@@ -72,6 +65,8 @@ pub struct AppendReport {
     pub rejected: Vec<Rejection>,
     /// The version that holds the accepted rows; the present one when none was.
     pub version: TableVersion,
+    /// The producer sent this before: this is what it was answered then.
+    pub replayed: bool,
 }
 
 /// Files to load.
@@ -133,9 +128,12 @@ impl Ingestor {
     ///
     /// # Errors
     /// When nothing could be committed: unknown table, a body that is no JSON array, storage trouble.
-    pub async fn append_rows(&self, table: &str, body: Bytes, format: RowFormat) -> Result<AppendReport, IngestError> {
-        let report = Box::pin(self.0.append_rows(table, body, format)).await?;
-        count(table, report.accepted, report.duplicates, report.rejected.len() as u64);
+    pub async fn append(&self, request: AppendRequest) -> Result<AppendReport, IngestError> {
+        let table = request.table.clone();
+        let report = Box::pin(self.0.append(request)).await?;
+        if !report.replayed {
+            count(&table, report.accepted, report.duplicates, report.rejected.len() as u64);
+        }
         Ok(report)
     }
 

@@ -109,7 +109,7 @@ impl Core {
             batches.push(inserting.validate(&batch)?);
         }
         let (accepted, duplicates, version) = self.upsert(target, batches, label("INSERT"), task).await?.counts();
-        Ok(AppendReport { accepted, duplicates, rejected: Vec::new(), version })
+        Ok(AppendReport { accepted, duplicates, rejected: Vec::new(), version, replayed: false })
     }
 
     async fn insert_events(
@@ -148,7 +148,8 @@ impl Core {
             return Err(IngestError::Internal { message: "rows are still read after they were written".to_owned() });
         };
         let (accepted, duplicates) = (inserting.accepted, dedup.duplicates());
-        let mut report = AppendReport { accepted, duplicates, rejected: Vec::new(), version: snapshot.version() };
+        let mut report =
+            AppendReport { accepted, duplicates, rejected: Vec::new(), version: snapshot.version(), replayed: false };
         if accepted == 0 {
             return Ok(report);
         }

@@ -16,6 +16,7 @@ pub mod key_set;
 pub mod load;
 mod load_options;
 pub mod rejects;
+pub mod request;
 pub mod snapshot;
 pub mod target;
 pub mod validate;
@@ -25,6 +26,7 @@ pub use batch::Rejection;
 pub use config::IngestConfig;
 pub use error::IngestError;
 pub use ingestor::{
-    AppendReport, FileFormat, FileReport, FileStatus, IngestParts, Ingestor, LoadProgress, LoadRequest, RowFormat,
+    AppendReport, FileFormat, FileReport, FileStatus, IngestParts, Ingestor, LoadProgress, LoadRequest,
 };
 pub use load_options::parse_map_pair;
+pub use request::{AppendRequest, OnBadRow, Payload, Producer};

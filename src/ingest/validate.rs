@@ -23,7 +23,7 @@ use datafusion::prelude::SessionContext;
 
 use super::IngestError;
 use super::batch::{Batch, Decoded, Rejection, Valid};
-use super::decode::parquet::row_text;
+use super::decode::conversion::row_text;
 use crate::base::{Span, Timestamp};
 use crate::catalog::{TableDefinition, TableKind};
 

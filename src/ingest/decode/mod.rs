@@ -8,8 +8,10 @@
 //! Decoders run on a blocking thread, never panic whatever the bytes (property tests), and hold at most one batch and
 //! one row of at most `ingest.max_row_size`. Not here: NOT NULL, CHECK, time limits (validate), duplicates (dedup).
 
+pub mod arrow_rows;
 pub mod column;
 pub mod content;
+pub mod conversion;
 pub mod csv;
 pub mod decimal;
 pub mod json;
@@ -24,6 +26,7 @@ pub mod value;
 #[cfg(test)]
 mod tests;
 
+pub use arrow_rows::ArrowDecoder;
 pub use content::{Content, open_content};
 pub use csv::{CsvDecoder, CsvShape};
 pub use json::{JsonArrayDecoder, NdjsonDecoder};

@@ -9,13 +9,14 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::problem::Problem;
 use super::{Shared, body, query_string};
 use crate::base::Kind;
-use crate::ingest::{AppendReport, RowFormat};
+use crate::ingest::{AppendReport, AppendRequest, Payload};
 
 const NDJSON: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
@@ -68,7 +69,9 @@ pub async fn post(
     let (tell, told) = oneshot::channel();
     let ingestor = shared.parts.ingestor.clone();
     shared.parts.tasks.spawn("http append", async move {
-        let outcome = ingestor.append_rows(&table, received.bytes.clone(), format).await;
+        let payload = format(received.bytes.clone());
+        let request = AppendRequest { table, payload, producer: None, on_bad_row: None, source: "http" };
+        let outcome = ingestor.append(request).await;
         drop(received);
         // The receiver is gone when the client is; the rows are committed all the same.
         let _ = tell.send(outcome);
@@ -77,11 +80,11 @@ pub async fn post(
     Ok(Json(outcome?.into()))
 }
 
-fn check(shared: &Shared, table: &str, parts: &Parts) -> Result<RowFormat, Problem> {
+fn check(shared: &Shared, table: &str, parts: &Parts) -> Result<fn(Bytes) -> Payload, Problem> {
     query_string::refuse_all(parts.uri.query())?;
     shared.parts.catalog.snapshot().relation(table)?;
     match body::content_type(&parts.headers, &[NDJSON, JSON])? {
-        NDJSON => Ok(RowFormat::Ndjson),
-        _ => Ok(RowFormat::JsonArray),
+        NDJSON => Ok(Payload::Ndjson),
+        _ => Ok(Payload::JsonArray),
     }
 }

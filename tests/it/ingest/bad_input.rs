@@ -86,7 +86,7 @@ async fn a_line_of_100_mb_is_rejected_alone() {
     assert_eq!(counts(&lake.load("clicks", &file, &[]).await.unwrap()), (FileStatus::Loaded, 2, 0, 1));
     let kept = lake.sql("SELECT line, reason, length(row) FROM system.rejects").await;
     assert_eq!(kept, ["2 is 100000000 bytes long, more than the 1 MiB a row may have (ingest.max_row_size) 4096"]);
-    let report = lake.app.ingestor.append_rows("clicks", body.into(), RowFormat::Ndjson).await.unwrap();
+    let report = lake.request("clicks", Payload::Ndjson(body.into())).await.unwrap();
     assert_eq!((report.duplicates, report.rejected.len()), (2, 1));
 }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use adlake::app::App;
 use adlake::base::{Clock, Timestamp};
 use adlake::config;
-use adlake::ingest::{AppendReport, FileReport, FileStatus, IngestError, LoadProgress, LoadRequest, RowFormat};
+use adlake::ingest::{
+    AppendReport, AppendRequest, FileReport, FileStatus, IngestError, LoadProgress, LoadRequest, Payload,
+};
 use adlake::query::{Origin, Outcome, Request, Session};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::array_value_to_string;
@@ -94,7 +96,13 @@ impl Process {
     }
 
     async fn try_append(&self, table: &str, body: &str) -> Result<AppendReport, IngestError> {
-        self.app.ingestor.append_rows(table, body.to_owned().into(), RowFormat::Ndjson).await
+        self.request(table, Payload::Ndjson(body.to_owned().into())).await
+    }
+
+    async fn request(&self, table: &str, payload: Payload) -> Result<AppendReport, IngestError> {
+        let table = table.to_owned();
+        let request = AppendRequest { table, payload, producer: None, on_bad_row: None, source: "http" };
+        self.app.ingestor.append(request).await
     }
 
     /// Writes a file beside the lake.

@@ -1,4 +1,4 @@
-//! `append_rows` and INSERT.
+//! Appends and INSERT.
 
 use super::*;
 
@@ -100,8 +100,8 @@ async fn tables_without_event_key_take_everything() {
     let body = "{\"a\":1,\"b\":0.10,\"c\":\"2017-11-07\",\"d\":[\"x\",\"y\"]}\n";
     assert_eq!(lake.append("t", &body.repeat(2)).await.accepted, 2);
     assert_eq!(lake.sql("SELECT a, b, c, d[2] FROM t LIMIT 1").await, ["1 0.10 2017-11-07 y"]);
-    let array =
-        lake.app.ingestor.append_rows("t", "[{\"a\":2},{\"a\":\"x\"}]".into(), RowFormat::JsonArray).await.unwrap();
+    let array = Payload::JsonArray("[{\"a\":2},{\"a\":\"x\"}]".into());
+    let array = lake.request("t", array).await.unwrap();
     assert_eq!((array.accepted, array.rejected[0].line), (1, 2));
 }
 
