@@ -8,6 +8,7 @@
 //! Nothing here decides anything: each part does its own work, this file connects them.
 
 mod commands;
+mod state;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -26,6 +27,7 @@ use crate::server::{flight_sql, http};
 use crate::storage::{Lake, LakeLocation};
 
 use commands::Wiring;
+use state::States;
 
 /// The parts of one process over one lake. Cheap to clone; clones share the parts.
 #[derive(Clone)]
@@ -97,9 +99,11 @@ impl App {
             config: config.ingest.clone(),
             clock: clock.clone(),
             task: engine.task_context(),
+            tasks: tasks.clone(),
         });
         let refresher =
             Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
+        engine.plug_state(Arc::new(States { ingestor: ingestor.clone() }));
         engine.plug(Arc::new(Wiring { ingestor: ingestor.clone(), refresher }));
         Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, clock, tasks })
     }

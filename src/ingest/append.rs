@@ -1,25 +1,33 @@
-//! `append`: one request → one commit, then the answer.
+//! `append`: one request → decoded and valid → its table's queue → the answer of the group commit.
+//!
+//! ```text
+//! admission (bytes) ─ decode ─ validate ─► queue ─► group commit ─► answer
+//! ```
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::sync::Arc;
 
+use arrow::array::new_null_array;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use tokio::sync::oneshot;
 
-use super::batch::{Batch, Rejection, Unique, Valid};
+use super::batch::{Batch, Rejection, Valid};
 use super::decode::{ArrowDecoder, ColumnMap, Decoder, JsonArrayDecoder, NdjsonDecoder, TimeReader};
+use super::group::{self, Job};
 use super::ingestor::Core;
 use super::rejects::RejectSource;
 use super::target::Target;
 use super::validate::{Arrival, Validator};
-use super::writer::{CommitLabel, Sealed, Staged};
-use super::{AppendReport, AppendRequest, IngestError, Payload};
-use crate::storage::{InputOrder, StagedFile, StorageError, TableVersion, WriteOptions};
+use super::writer::CommitLabel;
+use super::{AppendReport, AppendRequest, IngestError, OnBadRow, Payload};
 
 /// Times a request's rows are looked at again because another process committed some of the same events.
 pub(super) const DEDUP_ATTEMPTS: usize = 20;
+/// Smaller bodies are decoded where they are: a hop to another thread costs more.
+const INLINE_BYTES: usize = 16 << 10;
 
 /// What a decoded body holds.
 struct Body {
@@ -28,67 +36,118 @@ struct Body {
 }
 
 impl Core {
-    pub(super) async fn append(&self, request: AppendRequest) -> Result<AppendReport, IngestError> {
-        let AppendRequest { table, payload, source, .. } = request;
+    pub(super) async fn append(self: &Arc<Self>, request: AppendRequest) -> Result<AppendReport, IngestError> {
+        let AppendRequest { table, payload, producer, on_bad_row, source } = request;
+        let known = self.targets.known_producers(&table);
+        let turn = match (&known, &producer) {
+            (Some(producers), Some(producer)) => Some(producers.arrive(producer)),
+            _ => None,
+        };
+        let size = payload.bytes();
+        let permit =
+            self.admission.admit(&table, producer.as_ref().map(|producer| producer.id.as_str()), size as u64)?;
         let target = self.targets.resolve(&table).await?;
-        let validator = self.targets.validator(&target, Arrival::Event)?;
-        let limit = self.config.max_row_size.as_usize();
-        let columns = target.columns.clone();
-        let decode = move || decode_payload(payload, &columns, &validator, limit);
-        let Body { batches, rejected } = blocking(decode).await?;
+        let body = self.decode(&target, payload, size).await?;
+        if on_bad_row == Some(OnBadRow::Fail)
+            && let Some(first) = body.rejected.first()
+        {
+            return Err(bad_rows(first, body.rejected.len()));
+        }
+        if target.snapshot_key().is_some() {
+            return self.append_snapshot(&target, body, source).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        if let Some(turn) = turn {
+            turn.wait().await;
+        }
+        let Body { batches, rejected } = body;
+        target.writer.queue.push(Job { batches, rejected, producer, source, reply, permit });
+        self.answered(target, answer).await
+    }
+
+    /// Waits for the answer, leading a group whenever nobody else does.
+    async fn answered(
+        self: &Arc<Self>,
+        target: Target,
+        mut answer: oneshot::Receiver<Result<AppendReport, IngestError>>,
+    ) -> Result<AppendReport, IngestError> {
+        let writer = target.writer.clone();
+        loop {
+            tokio::select! {
+                biased;
+                told = &mut answer => return told.map_err(|_| lost())?,
+                guard = writer.lock() => {
+                    let (core, target) = (self.clone(), target.clone());
+                    self.tasks.spawn("group commit", group::lead(core, target, guard));
+                }
+            }
+        }
+    }
+
+    async fn append_snapshot(
+        &self,
+        target: &Target,
+        body: Body,
+        source: &'static str,
+    ) -> Result<AppendReport, IngestError> {
+        let Body { batches, rejected } = body;
         let from = RejectSource { table: &target.name, source };
         self.rejects.record(from, &rejected, &self.task).await?;
-        let (accepted, duplicates, version) = match target.snapshot_key() {
-            Some(_) => self.upsert(&target, batches, label("APPEND"), &self.task).await?.counts(),
-            None => self.append_batches(&target, &batches).await?,
-        };
-        tracing::debug!(table = %target.name, accepted, duplicates, rejected = rejected.len(), %version, "rows appended");
+        let (accepted, duplicates, version) =
+            self.upsert(target, batches, CommitLabel::plain("APPEND"), &self.task).await?.counts();
         Ok(AppendReport { accepted, duplicates, rejected, version, replayed: false })
     }
 
-    /// Rows accepted, duplicates, version.
-    async fn append_batches(
-        &self,
-        target: &Target,
-        batches: &[Batch<Valid>],
-    ) -> Result<(u64, u64, TableVersion), IngestError> {
-        let guard = target.writer.lock().await;
-        for _ in 0..DEDUP_ATTEMPTS {
-            let snapshot = guard.advance(&self.task).await?;
-            let mut dedup = self.targets.dedup(target)?;
-            let unique: Vec<Batch<Unique>> =
-                batches.iter().map(|batch| dedup.apply(batch.clone())).collect::<Result<_, _>>()?;
-            let accepted = unique.iter().map(|batch| batch.row_count() as u64).sum();
-            let duplicates = dedup.duplicates();
-            if accepted == 0 {
-                return Ok((0, duplicates, snapshot.version()));
-            }
-            let files = self.write_batches(target, unique).await?;
-            let staged = Staged { files, pending: dedup.into_pending() };
-            match guard.seal(staged, label("APPEND"), &self.task).await? {
-                Sealed::Committed(version) | Sealed::AlreadyCommitted(version) => {
-                    return Ok((accepted, duplicates, version));
-                }
-                Sealed::Repeats => {}
-            }
-        }
-        Err(StorageError::Crowded { table: target.name.clone() }.into())
-    }
-
-    async fn write_batches(
-        &self,
-        target: &Target,
-        batches: Vec<Batch<Unique>>,
-    ) -> Result<Vec<StagedFile>, IngestError> {
-        let rows = stream(target.columns.clone(), batches.into_iter().map(|batch| batch.rows).collect());
-        let options = WriteOptions { order: InputOrder::Unsorted, context: self.task.clone() };
-        Ok(target.writer.table.write_files(rows, options).await?)
+    async fn decode(&self, target: &Target, payload: Payload, size: usize) -> Result<Body, IngestError> {
+        let validator = self.targets.validator(target, Arrival::Event)?;
+        let limit = self.config.max_row_size.as_usize();
+        let columns = target.columns.clone();
+        let decode = move || decode_payload(payload, &columns, &validator, limit);
+        if size <= INLINE_BYTES { decode() } else { blocking(decode).await }
     }
 }
 
-/// A commit without transaction or details.
-pub(super) fn label(operation: &'static str) -> CommitLabel {
-    CommitLabel { operation, transaction: None, info: BTreeMap::new() }
+fn lost() -> IngestError {
+    IngestError::Internal { message: "the commit ended without an answer; send the rows again".to_owned() }
+}
+
+fn bad_rows(first: &Rejection, count: usize) -> IngestError {
+    let others = if count > 1 { format!(" (and {} more bad rows)", count - 1) } else { String::new() };
+    IngestError::Invalid { message: format!("{}{others}; nothing of the request was taken", first.sentence()) }
+}
+
+impl Payload {
+    /// Bytes in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Ndjson(body) | Self::JsonArray(body) => body.len(),
+            Self::Arrow(batches) => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+        }
+    }
+}
+
+/// The rows in these columns, by name: a column added since they were decoded is NULL.
+///
+/// # Errors
+/// When a column is NOT NULL, or one of the rows' is gone.
+pub(super) fn conform_columns(rows: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, IngestError> {
+    if rows.schema_ref() == columns || rows.schema_ref().fields() == columns.fields() {
+        return Ok(rows.clone());
+    }
+    let changed = |name: &str| IngestError::Invalid {
+        message: format!("the table's columns changed while the rows came in (column '{name}'); send them again"),
+    };
+    if let Some(gone) = rows.schema_ref().fields().iter().find(|field| columns.index_of(field.name()).is_err()) {
+        return Err(changed(gone.name()));
+    }
+    let arrays = columns.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+        Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+        None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows.num_rows())),
+        _ => Err(changed(field.name())),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(columns.clone(), arrays.collect::<Result<_, _>>()?, &options)
+        .map_err(|error| IngestError::Internal { message: format!("rows do not fit the table: {error}") })
 }
 
 /// Batches in memory as a stream.

@@ -1,5 +1,5 @@
 //! `[ingest]`: limits of what comes in.
-use crate::base::ByteSize;
+use crate::base::{ByteSize, Span};
 use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -10,4 +10,10 @@ pub struct IngestConfig {
     pub max_rejects: u64,
     /// Memory of the event-key index of all tables together.
     pub key_index_size: ByteSize,
+    /// Bytes of requests taken and not answered yet, all tables together.
+    pub queue_size: ByteSize,
+    /// How long a group commit waits for more requests, under load.
+    pub commit_delay_max: Span,
+    /// Accepted events further behind the watermark are listed in `system.late_events`.
+    pub late_after: Span,
 }

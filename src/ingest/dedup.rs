@@ -1,21 +1,36 @@
 //! `Batch<Valid>` → `Batch<Unique>`: rows whose event key is in the table, or came earlier in this request, are dropped
 //! and counted (DED-1). First wins.
 //!
+//! ```text
+//! key in memory? ──yes──► duplicate
+//!      │no, and its bucket is in memory ──────────────────────► new, unless earlier in this request
+//!      └no, its bucket is older ──► key in the lake? ──yes──► duplicate │ no ──► new, unless earlier in this request
+//! ```
+//!
 //! Keys of the request are kept apart until its commit has succeeded: a request that fails leaves no trace in the index.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::TaskContext;
 
 use super::IngestError;
 use super::batch::{Batch, Unique, Valid};
+use super::bucket::Bucket;
+use super::key_budget::KeyCharge;
 use super::key_hash::hash_keys;
-use super::key_index::{KeyBudget, KeyCharge, KeyIndex};
+use super::key_index::{KeyIndex, Looked, Mark};
+use super::key_probe::Wanted;
 use super::key_set::KeySet;
 
-/// Drops the duplicates of one request.
+/// A bucket asked about so many keys is read once and kept for the rest of the request.
+const PROBED_KEYS_MAX: u64 = 2_000;
+
+/// Drops the duplicates of one request, or of the requests of one commit.
 pub struct Dedup {
     keyed: Option<Keyed>,
     duplicates: u64,
@@ -25,15 +40,28 @@ struct Keyed {
     index: Arc<KeyIndex>,
     column: usize,
     pending: Pending,
+    old: BTreeMap<Bucket, OldBucket>,
+    task: Arc<TaskContext>,
+}
+
+/// What is known of a bucket that is not in memory.
+#[derive(Default)]
+struct OldBucket {
+    keys_asked: u64,
+    /// All its keys, and what they cost.
+    keys: Option<(KeySet, KeyCharge)>,
 }
 
 /// Keys of a request that is not committed yet.
 #[derive(Debug)]
 pub struct Pending {
+    /// Keys of buckets in memory.
     pub keys: KeySet,
+    /// Keys of older buckets.
+    pub old_keys: KeySet,
     pub charge: KeyCharge,
-    /// The index's generation when the first row was looked at: what came later has not been compared with all rows.
-    pub generation: u64,
+    /// The index's mark when the first row was looked at: what came later has not been compared with all rows.
+    pub mark: Mark,
 }
 
 impl Dedup {
@@ -41,16 +69,20 @@ impl Dedup {
     ///
     /// # Errors
     /// When the key column is not among `columns`.
-    pub fn new(index: Option<&Arc<KeyIndex>>, columns: &Schema, budget: &KeyBudget) -> Result<Self, IngestError> {
+    pub fn new(index: Option<&Arc<KeyIndex>>, columns: &Schema, task: &Arc<TaskContext>) -> Result<Self, IngestError> {
         let keyed = match index {
             None => None,
             Some(index) => {
                 let column = columns.index_of(index.column()).map_err(|_| IngestError::Invalid {
                     message: format!("the table's files have no column '{}', its event key", index.column()),
                 })?;
-                let generation = index.generation();
-                let pending = Pending { keys: KeySet::default(), charge: budget.charge(), generation };
-                Some(Keyed { index: index.clone(), column, pending })
+                let pending = Pending {
+                    keys: KeySet::default(),
+                    old_keys: KeySet::default(),
+                    charge: index.budget().charge(),
+                    mark: index.mark(),
+                };
+                Some(Keyed { index: index.clone(), column, pending, old: BTreeMap::new(), task: task.clone() })
             }
         };
         Ok(Self { keyed, duplicates: 0 })
@@ -59,19 +91,24 @@ impl Dedup {
     /// The rows seen for the first time.
     ///
     /// # Errors
-    /// `Exhausted` when the keys need more memory than allowed.
-    pub fn apply(&mut self, batch: Batch<Valid>) -> Result<Batch<Unique>, IngestError> {
-        let Batch { rows, state: Valid } = batch;
-        let Some(keyed) = &mut self.keyed else { return Ok(Batch { rows, state: Unique }) };
-        let new = keyed.first_seen(rows.column(keyed.column))?;
+    /// `Exhausted` when the keys need more memory than allowed; storage trouble when old events are looked up.
+    pub async fn apply(&mut self, batch: Batch<Valid>) -> Result<Batch<Unique>, IngestError> {
+        match self.first_seen(&batch).await? {
+            None => Ok(Batch { rows: batch.rows, state: Unique }),
+            Some(keep) => batch.only(&keep),
+        }
+    }
+
+    /// Which rows are seen for the first time; `None` = all.
+    pub async fn first_seen(&mut self, batch: &Batch<Valid>) -> Result<Option<BooleanArray>, IngestError> {
+        let Some(keyed) = &mut self.keyed else { return Ok(None) };
+        let new = keyed.first_seen(&batch.rows).await?;
         if !new.contains(&false) {
-            return Ok(Batch { rows, state: Unique });
+            return Ok(None);
         }
         let keep = BooleanArray::from(new);
         self.duplicates += keep.false_count() as u64;
-        let rows = filter_record_batch(&rows, &keep)
-            .map_err(|error| IngestError::Invalid { message: format!("cannot drop duplicates: {error}") })?;
-        Ok(Batch { rows, state: Unique })
+        Ok(Some(keep))
     }
 
     pub fn duplicates(&self) -> u64 {
@@ -84,19 +121,99 @@ impl Dedup {
     }
 }
 
+impl Pending {
+    /// Whether somebody may have committed some of the keys since the rows were looked at.
+    pub fn repeats_in(&self, index: &KeyIndex) -> bool {
+        let now = index.mark();
+        if now == self.mark {
+            return false;
+        }
+        // Of older buckets the index cannot tell, and buckets that left memory took the proof with them.
+        let old_rows = !self.old_keys.is_empty() && !self.mark.same_old_rows(now);
+        old_rows || !self.mark.same_buckets(now) || index.intersects(&self.keys)
+    }
+}
+
+impl Batch<Valid> {
+    /// The rows to keep, as the dedup has found them.
+    fn only(self, keep: &BooleanArray) -> Result<Batch<Unique>, IngestError> {
+        let rows = filter_record_batch(&self.rows, keep)
+            .map_err(|error| IngestError::Invalid { message: format!("cannot drop duplicates: {error}") })?;
+        Ok(Batch { rows, state: Unique })
+    }
+}
+
 impl Keyed {
-    fn first_seen(&mut self, column: &ArrayRef) -> Result<Vec<bool>, IngestError> {
-        let hashes = hash_keys(std::slice::from_ref(column))
+    async fn first_seen(&mut self, rows: &RecordBatch) -> Result<Vec<bool>, IngestError> {
+        let values = rows.column(self.column).clone();
+        let hashes = hash_keys(std::slice::from_ref(&values))
             .map_err(|error| IngestError::Invalid { message: format!("cannot read event keys: {error}") })?;
-        let known = self.index.known(&hashes);
-        let keys = &mut self.pending.keys;
-        let new = if known.is_empty() {
-            keys.insert_each(&hashes)
-        } else {
-            hashes.iter().zip(known).map(|(hash, known)| !known && keys.insert(*hash)).collect()
-        };
-        self.pending.charge.settle(keys.bytes())?;
+        let buckets = self.index.buckets().of_rows(rows);
+        let Looked { mut known, tags } = self.index.look(&hashes, &buckets);
+        if tags.contains(&None) {
+            self.look_in_lake(&values, &hashes, &buckets, &tags, &mut known).await?;
+        }
+        let Pending { keys, old_keys, charge, .. } = &mut self.pending;
+        let no_old = old_keys.is_empty() && !tags.contains(&None);
+        let new = hashes.iter().zip(known).zip(&tags).map(|((hash, known), tag)| match tag {
+            _ if known => false,
+            Some(tag) => (no_old || !old_keys.contains(*hash)) && keys.insert(*hash, *tag),
+            None => !keys.contains(*hash) && old_keys.insert(*hash, 0),
+        });
+        let new = new.collect();
+        charge.settle(keys.bytes() + old_keys.bytes())?;
         Ok(new)
+    }
+
+    /// Marks the rows of older buckets whose keys the lake has.
+    async fn look_in_lake(
+        &mut self,
+        values: &ArrayRef,
+        hashes: &[u128],
+        buckets: &[Bucket],
+        tags: &[Option<u16>],
+        known: &mut [bool],
+    ) -> Result<(), IngestError> {
+        let mut by_bucket: BTreeMap<Bucket, Vec<usize>> = BTreeMap::new();
+        for (row, bucket) in buckets.iter().enumerate() {
+            if tags.get(row) == Some(&None) && known.get(row) == Some(&false) {
+                by_bucket.entry(*bucket).or_default().push(row);
+            }
+        }
+        for (bucket, rows) in by_bucket {
+            let wanted: Vec<u128> = rows.iter().filter_map(|row| hashes.get(*row).copied()).collect();
+            let found = self.found_in(bucket, values, &rows, &wanted).await?;
+            for (row, found) in rows.into_iter().zip(found) {
+                known[row] = found;
+            }
+        }
+        Ok(())
+    }
+
+    async fn found_in(
+        &mut self,
+        bucket: Bucket,
+        values: &ArrayRef,
+        rows: &[usize],
+        hashes: &[u128],
+    ) -> Result<Vec<bool>, IngestError> {
+        let old = self.old.entry(bucket).or_default();
+        old.keys_asked += hashes.len() as u64;
+        if old.keys.is_none()
+            && old.keys_asked > PROBED_KEYS_MAX
+            && let Some(keys) = self.index.bucket_keys(bucket, &self.task).await?
+        {
+            let mut charge = self.index.budget().charge();
+            if charge.settle(keys.bytes()).is_ok() {
+                old.keys = Some((keys, charge));
+            }
+        }
+        if let Some((keys, _)) = &old.keys {
+            return Ok(keys.contains_each(hashes));
+        }
+        let wanted = Wanted { bucket, values, rows, hashes };
+        let found: HashSet<u128> = self.index.probe(wanted, &self.task).await?;
+        Ok(hashes.iter().map(|hash| found.contains(hash)).collect())
     }
 }
 
@@ -104,15 +221,18 @@ impl Keyed {
 mod tests {
     use super::*;
     use crate::base::ByteSize;
-    use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+    use crate::ingest::bucket::Buckets;
+    use crate::ingest::key_budget::KeyBudget;
+    use arrow::array::{AsArray, Int64Array, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type};
+    use futures::FutureExt;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     /// Deliveries of (key, payload), with commits between some of them.
     struct Table {
         index: Arc<KeyIndex>,
-        budget: KeyBudget,
+        task: Arc<TaskContext>,
         committed: BTreeMap<u16, i64>,
         duplicates: u64,
     }
@@ -131,16 +251,16 @@ mod tests {
     impl Table {
         fn new(limit: ByteSize) -> Self {
             let budget = KeyBudget::new(limit);
-            let index = Arc::new(KeyIndex::new("t", "id", &budget));
-            Self { index, budget, committed: BTreeMap::new(), duplicates: 0 }
+            let index = Arc::new(KeyIndex::new("t", "id", Buckets::daily("at"), &budget));
+            Self { index, task: Arc::default(), committed: BTreeMap::new(), duplicates: 0 }
         }
 
         /// One request: its batches, then its commit, or its failure.
         fn request(&mut self, batches: &[Vec<(u16, i64)>], succeeds: bool) {
-            let mut dedup = Dedup::new(Some(&self.index), &schema(), &self.budget).unwrap();
+            let mut dedup = Dedup::new(Some(&self.index), &schema(), &self.task).unwrap();
             let mut rows = Vec::new();
             for delivered in batches {
-                let unique = dedup.apply(batch(delivered)).unwrap().rows;
+                let unique = dedup.apply(batch(delivered)).now_or_never().unwrap().unwrap().rows;
                 let ids = unique.column(0).as_string::<i32>().iter().flatten();
                 let ids = ids.map(|id| id.trim_start_matches("event-").parse::<u16>().unwrap());
                 rows.extend(ids.zip(unique.column(1).as_primitive::<Int64Type>().values().iter().copied()));
@@ -152,8 +272,7 @@ mod tests {
             for (id, n) in rows {
                 assert!(self.committed.insert(id, n).is_none(), "event {id} was committed twice");
             }
-            let Pending { keys, charge, .. } = dedup.into_pending().unwrap();
-            self.index.absorb(keys, charge, None);
+            self.index.absorb(dedup.into_pending().unwrap(), None);
         }
     }
 
@@ -185,18 +304,18 @@ mod tests {
     #[test]
     fn batches_without_duplicates_are_passed_through() {
         let table = Table::new(ByteSize::mib(1));
-        let mut dedup = Dedup::new(Some(&table.index), &schema(), &table.budget).unwrap();
+        let mut dedup = Dedup::new(Some(&table.index), &schema(), &table.task).unwrap();
         let first = batch(&[(1, 1), (2, 2)]);
         let column = first.rows.column(0).clone();
-        assert!(Arc::ptr_eq(dedup.apply(first).unwrap().rows.column(0), &column));
+        assert!(Arc::ptr_eq(dedup.apply(first).now_or_never().unwrap().unwrap().rows.column(0), &column));
     }
 
     #[test]
     fn the_budget_is_kept_and_given_back() {
         let mut table = Table::new(ByteSize(64 << 10));
         let rows: Vec<_> = (0..8_000_u16).map(|id| (id, 0)).collect();
-        let mut dedup = Dedup::new(Some(&table.index), &schema(), &table.budget).unwrap();
-        let error = dedup.apply(batch(&rows)).unwrap_err();
+        let mut dedup = Dedup::new(Some(&table.index), &schema(), &table.task).unwrap();
+        let error = dedup.apply(batch(&rows)).now_or_never().unwrap().unwrap_err();
         assert!(error.to_string().contains("ingest.key_index_size"), "{error}");
         drop(dedup);
         table.request(&[rows[..500].to_vec()], true);

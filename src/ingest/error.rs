@@ -1,5 +1,7 @@
 //! What can go wrong with rows.
 
+use std::sync::Arc;
+
 use datafusion::error::DataFusionError;
 
 use crate::base::{Classify, Kind, Span};
@@ -33,6 +35,9 @@ pub enum IngestError {
     Internal { message: String },
     #[error("cancelled; nothing of the file in progress was loaded")]
     Cancelled,
+    /// What kept the requests of one commit from being committed.
+    #[error(transparent)]
+    Shared(Arc<IngestError>),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error(transparent)]
@@ -60,6 +65,7 @@ impl Classify for IngestError {
             Self::Cancelled => Kind::Cancelled,
             Self::Source(error) => source_kind(error),
             Self::Internal { .. } => Kind::Internal,
+            Self::Shared(inner) => inner.kind(),
             Self::Catalog(inner) => inner.kind(),
             Self::Storage(inner) => inner.kind(),
         }

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Admission;
 use super::batch::Rejection;
-use super::key_index::KeyBudget;
+use super::key_budget::KeyBudget;
 use super::rejects::RejectLog;
 use super::request::AppendRequest;
 use super::target::Targets;
 use super::{IngestConfig, IngestError};
-use crate::base::Clock;
+use crate::base::{Clock, Tasks};
 use crate::catalog::Catalog;
 use crate::storage::{Lake, TableVersion};
 use crate::telemetry::metrics;
@@ -35,6 +36,8 @@ pub struct IngestParts {
     pub clock: Clock,
     /// Memory and spill space for work outside a statement.
     pub task: Arc<TaskContext>,
+    /// Where commits run.
+    pub tasks: Tasks,
 }
 
 /// Cheap to clone; clones share writers and key indexes.
@@ -47,6 +50,9 @@ pub(super) struct Core {
     pub task: Arc<TaskContext>,
     pub targets: Targets,
     pub rejects: Arc<RejectLog>,
+    pub admission: Admission,
+    pub clock: Clock,
+    pub tasks: Tasks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +123,16 @@ pub trait LoadProgress: Send + Sync {
 
 impl Ingestor {
     pub fn new(parts: IngestParts) -> Self {
-        let IngestParts { lake, catalog, config, clock, task } = parts;
+        let IngestParts { lake, catalog, config, clock, task, tasks } = parts;
         let budget = KeyBudget::new(config.key_index_size);
         let targets = Targets::new(lake.clone(), catalog, clock.clone(), budget);
-        let rejects = Arc::new(RejectLog::new(lake.clone(), clock));
-        Self(Arc::new(Core { lake, config, task, targets, rejects }))
+        let rejects = Arc::new(RejectLog::new(lake.clone(), clock.clone()));
+        let admission = Admission::new(config.queue_size);
+        Self(Arc::new(Core { lake, config, task, targets, rejects, admission, clock, tasks }))
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.0
     }
 
     /// One request: all its valid rows in one commit, before this returns (ACK-1, GC-1). Bad rows are rejected one by one.

@@ -15,7 +15,6 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::append::label;
 use super::batch::{Batch, Decoded, Lines, Valid};
 use super::decode::rows::nullable;
 use super::dedup::Dedup;
@@ -23,7 +22,7 @@ use super::ingestor::Core;
 use super::snapshot::check_size;
 use super::target::Target;
 use super::validate::{Arrival, Validator};
-use super::writer::{Sealed, Staged};
+use super::writer::{CommitLabel, Sealed, Staged};
 use super::{AppendReport, IngestError};
 use crate::storage::{InputOrder, StorageError, WriteOptions};
 
@@ -108,7 +107,8 @@ impl Core {
             check_size(bytes)?;
             batches.push(inserting.validate(&batch)?);
         }
-        let (accepted, duplicates, version) = self.upsert(target, batches, label("INSERT"), task).await?.counts();
+        let (accepted, duplicates, version) =
+            self.upsert(target, batches, CommitLabel::plain("INSERT"), task).await?.counts();
         Ok(AppendReport { accepted, duplicates, rejected: Vec::new(), version, replayed: false })
     }
 
@@ -123,18 +123,24 @@ impl Core {
         let guard = target.writer.lock().await;
         let snapshot = guard.advance(task).await?;
         let schema = inserting.columns.clone();
-        let work = Arc::new(Mutex::new((inserting, self.targets.dedup(target)?)));
+        let work = Arc::new(tokio::sync::Mutex::new((inserting, target.dedup(task)?)));
         let failure: Arc<Mutex<Option<IngestError>>> = Arc::default();
-        let checked = rows.map({
+        let checked = rows.then({
             let (work, failure, cancel) = (work.clone(), failure.clone(), cancel.clone());
             move |batch| {
-                let result =
-                    if cancel.is_cancelled() { Err(IngestError::Cancelled) } else { Self::check(&work, batch) };
-                // The writer only sees that the stream failed; the reason comes back beside it.
-                result.map_err(|error| {
-                    *failure.lock() = Some(error);
-                    DataFusionError::Execution("the rows to insert were not accepted".to_owned())
-                })
+                let (work, failure, cancel) = (work.clone(), failure.clone(), cancel.clone());
+                async move {
+                    let result = if cancel.is_cancelled() {
+                        Err(IngestError::Cancelled)
+                    } else {
+                        Self::check(&work, batch).await
+                    };
+                    // The writer only sees that the stream failed; the reason comes back beside it.
+                    result.map_err(|error| {
+                        *failure.lock() = Some(error);
+                        DataFusionError::Execution("the rows to insert were not accepted".to_owned())
+                    })
+                }
             }
         });
         let checked = Box::pin(RecordBatchStreamAdapter::new(schema, checked));
@@ -144,7 +150,7 @@ impl Core {
             return Err(error);
         }
         let files = written?;
-        let Some((inserting, dedup)) = Arc::into_inner(work).map(Mutex::into_inner) else {
+        let Some((inserting, dedup)) = Arc::into_inner(work).map(tokio::sync::Mutex::into_inner) else {
             return Err(IngestError::Internal { message: "rows are still read after they were written".to_owned() });
         };
         let (accepted, duplicates) = (inserting.accepted, dedup.duplicates());
@@ -154,22 +160,22 @@ impl Core {
             return Ok(report);
         }
         let staged = Staged { files, pending: dedup.into_pending() };
-        report.version = match guard.seal(staged, label("INSERT"), task).await? {
+        report.version = match guard.seal(staged, CommitLabel::plain("INSERT"), task).await? {
             Sealed::Committed(version) | Sealed::AlreadyCommitted(version) => version,
             Sealed::Repeats => return Err(StorageError::Crowded { table: target.name.clone() }.into()),
         };
         Ok(report)
     }
 
-    fn check(
-        work: &Mutex<(Inserting, Dedup)>,
+    async fn check(
+        work: &tokio::sync::Mutex<(Inserting, Dedup)>,
         batch: Result<RecordBatch, DataFusionError>,
     ) -> Result<RecordBatch, IngestError> {
         let batch = batch.map_err(source_failed)?;
-        let mut work = work.lock();
+        let mut work = work.lock().await;
         let (inserting, dedup) = &mut *work;
         let valid = inserting.validate(&batch)?;
-        let unique = dedup.apply(valid)?;
+        let unique = dedup.apply(valid).await?;
         inserting.accepted += unique.row_count() as u64;
         Ok(unique.rows)
     }

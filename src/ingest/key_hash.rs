@@ -1,7 +1,7 @@
 //! Event keys → 128-bit hashes.
 //!
 //! XXH3-128 with a secret drawn at start: nobody outside can prepare two keys with one hash. Two different keys among
-//! n collide with probability below n² / 2¹²⁹: 4 × 10⁻²⁴ for 50 million keys, 2 × 10⁻¹⁹ for ten billion. Hashes never
+//! n collide with probability below n² / 2¹¹⁷ (116 of the bits are kept): 2 × 10⁻²⁰ for 50 million keys, 6 × 10⁻¹⁶ for ten billion. Hashes never
 //! leave the process, so the secret need not be kept.
 
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,7 @@
-//! A compact set of 128-bit hashes: at most 24 bytes per key once it is large, however it grew.
+//! A compact set of tagged hashes: at most 24 bytes per key once it is large, however it grew.
+//!
+//! An entry is the upper 116 bits of a 128-bit hash and a 12-bit tag (which event-time bucket the key belongs to), so
+//! that one look-up answers for all buckets and the keys of some buckets can be dropped later.
 //!
 //! 64 shards by the hash's top bits; each is an open-addressing table whose entries stand in the order of their
 //! hashes. A key's home slot is proportional to its hash, so order and home agree: an absent key is recognised at the
@@ -18,9 +21,13 @@ const CAPACITY_MIN: usize = 16;
 const BLOCK: usize = 32;
 /// An unused slot. No key is this: see [`key`].
 const EMPTY: u128 = 0;
+const TAG_BITS: u32 = 12;
+const TAG_MASK: u128 = (1 << TAG_BITS) - 1;
+/// Different tags there are.
+pub const TAGS: u16 = 1 << TAG_BITS;
 const SLOT_BYTES: u64 = 16;
 
-/// A set of 128-bit hashes.
+/// A set of hashes, each with a tag. The tag of a hash that is there already stays as it is.
 #[derive(Debug)]
 pub struct KeySet {
     shards: Vec<Shard>,
@@ -40,8 +47,22 @@ impl Default for KeySet {
     }
 }
 
+/// A hash as an entry with tag 0; never [`EMPTY`].
 fn key(hash: u128) -> u128 {
-    hash.max(1)
+    (hash & !TAG_MASK).max(1 << TAG_BITS)
+}
+
+fn tagged(hash: u128, tag: u16) -> u128 {
+    key(hash) | u128::from(tag & (TAGS - 1))
+}
+
+fn tag_of(key: u128) -> u16 {
+    u16::try_from(key & TAG_MASK).unwrap_or_default()
+}
+
+/// Whether two entries are of the same hash.
+fn same(one: u128, other: u128) -> bool {
+    one >> TAG_BITS == other >> TAG_BITS
 }
 
 fn shard_of(key: u128) -> usize {
@@ -78,19 +99,39 @@ impl KeySet {
     }
 
     /// Adds the hash; false when it was there.
-    pub fn insert(&mut self, hash: u128) -> bool {
-        let key = key(hash);
+    pub fn insert(&mut self, hash: u128, tag: u16) -> bool {
+        let key = tagged(hash, tag);
         self.shards[shard_of(key)].insert(key)
     }
 
-    /// Adds each hash; false where it was there, or came earlier in `hashes`.
-    pub fn insert_each(&mut self, hashes: &[u128]) -> Vec<bool> {
+    /// Adds each hash with its tag; false where it was there, or came earlier in `hashes`.
+    pub fn insert_each(&mut self, hashes: &[u128], tags: &[u16]) -> Vec<bool> {
         let mut new = Vec::with_capacity(hashes.len());
-        for block in hashes.chunks(BLOCK) {
+        for (block, tags) in hashes.chunks(BLOCK).zip(tags.chunks(BLOCK)) {
             self.touch(block);
-            new.extend(block.iter().map(|hash| self.insert(*hash)));
+            new.extend(block.iter().zip(tags).map(|(hash, tag)| self.insert(*hash, *tag)));
         }
         new
+    }
+
+    /// Keys of each tag.
+    pub fn count_by_tag(&self) -> Vec<u64> {
+        let mut counts = vec![0; usize::from(TAGS)];
+        for key in self.shards.iter().flat_map(Shard::keys) {
+            counts[usize::from(tag_of(key))] += 1;
+        }
+        counts
+    }
+
+    /// Drops the keys whose tag is not wanted and gives their memory back, shard by shard.
+    pub fn retain_tags(&mut self, wanted: impl Fn(u16) -> bool) {
+        for shard in &mut self.shards {
+            let kept = || shard.keys().filter(|key| wanted(tag_of(*key)));
+            let len = kept().count();
+            if len < shard.len {
+                *shard = Shard::of_sorted(kept, len, (len * 20).div_ceil(17) * 11 / 10);
+            }
+        }
     }
 
     /// Moves all of `other` in here, shard by shard.
@@ -146,7 +187,7 @@ impl Shard {
     fn find(&self, key: u128) -> Result<usize, usize> {
         let mut at = home(key, self.capacity);
         while let Some(found) = self.slots.get(at) {
-            if *found == key {
+            if same(*found, key) {
                 return Ok(at);
             }
             if *found == EMPTY || *found > key {
@@ -220,25 +261,22 @@ impl Shard {
         }
         let mut theirs = large.keys().peekable();
         small.keys().any(|key| {
-            while theirs.next_if(|other| *other < key).is_some() {}
-            theirs.peek() == Some(&key)
+            while theirs.next_if(|other| *other < key && !same(*other, key)).is_some() {}
+            theirs.peek().is_some_and(|other| same(*other, key))
         })
     }
 }
 
-/// Two ascending sequences as one, without repeats.
+/// Two ascending sequences as one; of one hash in both, the entry of `one`.
 fn merge(one: impl Iterator<Item = u128>, other: impl Iterator<Item = u128>) -> impl Iterator<Item = u128> {
     let (mut one, mut other) = (one.peekable(), other.peekable());
     std::iter::from_fn(move || match (one.peek().copied(), other.peek().copied()) {
-        (Some(left), Some(right)) => {
-            if left <= right {
-                one.next();
-            }
-            if right <= left {
-                other.next();
-            }
-            Some(left.min(right))
+        (Some(left), Some(right)) if same(left, right) => {
+            other.next();
+            one.next()
         }
+        (Some(left), Some(right)) if left < right => one.next(),
+        (Some(_), Some(_)) => other.next(),
         (Some(_), None) => one.next(),
         (None, _) => other.next(),
     })
@@ -272,7 +310,7 @@ mod tests {
         let mut set = KeySet::default();
         let mut worst = 0.0_f64;
         for number in 0..400_000_u64 {
-            assert!(set.insert(spread(number)));
+            assert!(set.insert(spread(number), 0));
             if number > 100_000 && number % 1_000 == 0 {
                 worst = worst.max(set.bytes() as f64 / set.len() as f64);
             }
@@ -287,10 +325,10 @@ mod tests {
     #[test]
     fn the_extreme_hashes_are_keys_too() {
         let mut set = KeySet::default();
-        for hash in [u128::MAX, 0, u128::MAX - 1, 2, u128::MAX >> SHARD_BITS] {
+        for hash in [u128::MAX, 0, u128::MAX - (1 << TAG_BITS), 2 << TAG_BITS, u128::MAX >> SHARD_BITS] {
             assert!(!set.contains(hash));
-            assert!(set.insert(hash), "{hash:x}");
-            assert!(!set.insert(hash));
+            assert!(set.insert(hash, TAGS - 1), "{hash:x}");
+            assert!(!set.insert(hash, 0));
         }
         assert_eq!(set.len(), 5);
         check_order(&set);
@@ -300,7 +338,7 @@ mod tests {
     fn a_run_at_the_end_of_a_shard_grows_it() {
         let mut set = KeySet::default();
         for number in 0..2_000_u128 {
-            assert!(set.insert(u128::MAX - number));
+            assert!(set.insert(u128::MAX - (number << TAG_BITS), 0));
         }
         assert_eq!(set.len(), 2_000);
         check_order(&set);
@@ -315,17 +353,25 @@ mod tests {
                 let before: Vec<bool> = hashes.iter().map(|hash| model.contains(hash)).collect();
                 prop_assert_eq!(set.contains_each(&hashes), before);
                 let new: Vec<bool> = hashes.iter().map(|hash| model.insert(*hash)).collect();
-                prop_assert_eq!(set.insert_each(&hashes), new);
+                let tags: Vec<u16> = batch.iter().map(|number| u16::try_from(number % 7).unwrap()).collect();
+                prop_assert_eq!(set.insert_each(&hashes, &tags), new);
             }
             prop_assert_eq!(set.len(), model.len());
             check_order(&set);
+            let of_tag = |tag: u64| model.iter().filter(|hash| (**hash & u128::from(u64::MAX)) % 7 == u128::from(tag)).count();
+            let counts = set.count_by_tag();
+            prop_assert!((0..7).all(|tag| counts[tag as usize] == of_tag(tag) as u64));
+            set.retain_tags(|tag| tag >= 3);
+            check_order(&set);
+            prop_assert_eq!(set.len(), (3..7).map(of_tag).sum::<usize>());
+            prop_assert!(model.iter().all(|hash| set.contains(*hash) == ((hash & u128::from(u64::MAX)) % 7 >= 3)));
         }
 
         #[test]
         fn absorbs_and_intersects_as_sets(one in prop::collection::btree_set(0..4_000_u64, 0..2_000), other in prop::collection::btree_set(0..4_000_u64, 0..2_000)) {
             let build = |numbers: &BTreeSet<u64>| {
                 let mut set = KeySet::default();
-                numbers.iter().for_each(|number| _ = set.insert(spread(*number)));
+                numbers.iter().for_each(|number| _ = set.insert(spread(*number), 0));
                 set
             };
             let (mut left, right) = (build(&one), build(&other));

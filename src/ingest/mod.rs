@@ -2,24 +2,32 @@
 //!
 //! Layer 3. Imports `catalog`, `storage`, `base`, `telemetry`; never `query`, `auth`.
 
+pub mod admission;
 pub mod append;
 pub mod batch;
+pub mod bucket;
 pub mod config;
 pub mod decode;
 pub mod dedup;
 pub mod error;
+pub mod group;
 pub mod ingestor;
 pub mod insert;
+pub mod key_budget;
 pub mod key_hash;
 pub mod key_index;
+pub mod key_probe;
 pub mod key_set;
 pub mod load;
 mod load_options;
+pub mod producers;
 pub mod rejects;
 pub mod request;
 pub mod snapshot;
+pub mod state;
 pub mod target;
 pub mod validate;
+pub mod watermark;
 pub mod writer;
 
 pub use batch::Rejection;
@@ -30,3 +38,4 @@ pub use ingestor::{
 };
 pub use load_options::parse_map_pair;
 pub use request::{AppendRequest, OnBadRow, Payload, Producer};
+pub use state::IngestState;

@@ -19,7 +19,7 @@ use super::append::stream;
 use super::batch::{Batch, Valid};
 use super::ingestor::Core;
 use super::key_hash::hash_keys;
-use super::key_index::read_columns;
+use super::key_probe::read_columns;
 use super::key_set::KeySet;
 use super::target::Target;
 use super::writer::CommitLabel;
@@ -147,7 +147,7 @@ fn last_of_each_key(batches: Vec<Batch<Valid>>, key: &[String]) -> Result<NewSta
     for batch in batches.into_iter().rev() {
         let rows = batch.rows;
         let hashes = key_hashes(&rows, key).map_err(engine)?;
-        let mut last: Vec<bool> = hashes.iter().rev().map(|hash| keys.insert(*hash)).collect();
+        let mut last: Vec<bool> = hashes.iter().rev().map(|hash| keys.insert(*hash, 0)).collect();
         last.reverse();
         let last = BooleanArray::from(last);
         accepted += last.true_count() as u64;
@@ -174,7 +174,7 @@ async fn holds_any(
         return Ok(false);
     }
     let columns: Vec<&str> = key.iter().map(String::as_str).collect();
-    let mut present = read_columns(snapshot.provider(), &columns, task).await.map_err(engine)?;
+    let mut present = read_columns(snapshot.provider(), &columns, None, task).await.map_err(engine)?;
     while let Some(batch) = present.try_next().await.map_err(engine)? {
         if key_hashes(&batch, key).map_err(engine)?.into_iter().any(|hash| keys.contains(hash)) {
             return Ok(true);
@@ -192,7 +192,7 @@ async fn others(
     task: &Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream, IngestError> {
     let columns: Vec<&str> = target.columns.fields().iter().map(|field| field.name().as_str()).collect();
-    let present = read_columns(snapshot.provider(), &columns, task).await.map_err(engine)?;
+    let present = read_columns(snapshot.provider(), &columns, None, task).await.map_err(engine)?;
     let (keys, key, schema) = (keys.clone(), key.to_vec(), target.columns.clone());
     let kept = present.map(move |batch| {
         let batch = batch?;

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::TaskContext;
 use parking_lot::Mutex;
 
 use super::IngestError;
+use super::bucket::Buckets;
 use super::dedup::Dedup;
-use super::key_index::KeyBudget;
+use super::key_budget::KeyBudget;
+use super::producers::Producers;
 use super::validate::{Arrival, Validator};
 use super::writer::Writer;
 use crate::base::Clock;
@@ -23,6 +26,8 @@ pub struct Target {
     /// Columns as stored, with their nullability.
     pub columns: SchemaRef,
     pub writer: Arc<Writer>,
+    /// How its events fall into event-time buckets.
+    pub buckets: Option<Buckets>,
 }
 
 /// Finds tables by name; keeps one writer per table.
@@ -55,10 +60,11 @@ impl Targets {
         let path = object.table_path.as_deref().unwrap_or(&object.name);
         let table = self.lake.open_table(path).await?;
         let columns = table.snapshot().await?.columns();
+        let buckets = Buckets::of(&definition);
         let writer = {
             let mut writers = self.writers.lock();
-            let event_key = event_key(&definition.kind);
-            let fresh = || Arc::new(Writer::new(table.clone(), event_key, &self.budget));
+            let key = event_key(&definition.kind).zip(buckets.clone());
+            let fresh = || Arc::new(Writer::new(table.clone(), key.clone(), &self.budget));
             let known = writers.entry(path.to_owned()).or_insert_with(fresh);
             // A table dropped and made again is another table.
             if !Arc::ptr_eq(&known.table, &table) {
@@ -66,7 +72,7 @@ impl Targets {
             }
             known.clone()
         };
-        Ok(Target { name: object.name.clone(), definition, columns, writer })
+        Ok(Target { name: object.name.clone(), definition, columns, writer, buckets })
     }
 
     async fn object(&self, name: &str) -> Result<Arc<Object>, CatalogError> {
@@ -82,8 +88,23 @@ impl Targets {
         Validator::new(&target.definition, &target.columns, arrival, self.clock.now())
     }
 
-    pub fn dedup(&self, target: &Target) -> Result<Dedup, IngestError> {
-        Dedup::new(target.writer.index.as_ref(), &target.columns, &self.budget)
+    /// Tables written to by this process, and their writers.
+    pub fn known(&self) -> Vec<(String, Arc<Writer>)> {
+        let snapshot = self.catalog.snapshot();
+        let writers = self.writers.lock();
+        let paths = snapshot.relations.values().filter_map(|object| {
+            let path = object.table_path.as_deref().unwrap_or(&object.name);
+            Some((object.name.clone(), writers.get(path)?.clone()))
+        });
+        paths.collect()
+    }
+
+    /// The producers of the table called `name`, when it has been written to by this process.
+    pub fn known_producers(&self, name: &str) -> Option<Arc<Producers>> {
+        let snapshot = self.catalog.snapshot();
+        let object = snapshot.relation(name).ok()?;
+        let path = object.table_path.as_deref().unwrap_or(&object.name);
+        self.writers.lock().get(path).map(|writer| writer.producers.clone())
     }
 }
 
@@ -95,6 +116,16 @@ fn event_key(kind: &TableKind) -> Option<&str> {
 }
 
 impl Target {
+    /// Drops duplicates of this table's events.
+    pub fn dedup(&self, task: &Arc<TaskContext>) -> Result<Dedup, IngestError> {
+        self.dedup_over(&self.columns, task)
+    }
+
+    /// The same for rows in these columns.
+    pub fn dedup_over(&self, columns: &SchemaRef, task: &Arc<TaskContext>) -> Result<Dedup, IngestError> {
+        Dedup::new(self.writer.index.as_ref(), columns, task)
+    }
+
     /// The key columns of a snapshot table.
     pub fn snapshot_key(&self) -> Option<&[String]> {
         match &self.definition.kind {

@@ -12,11 +12,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
-use tokio::sync::{Mutex, MutexGuard};
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
 use super::IngestError;
+use super::bucket::Buckets;
 use super::dedup::Pending;
-use super::key_index::{KeyBudget, KeyIndex};
+use super::group::Queue;
+use super::key_budget::KeyBudget;
+use super::key_index::KeyIndex;
+use super::producers::Producers;
+use super::state::Totals;
+use super::watermark::Watermark;
 use crate::storage::{
     CommitMode, CommitOutcome, CommitRequest, StagedFile, StorageError, Table, TableSnapshot, TableVersion, Transaction,
 };
@@ -25,17 +32,21 @@ use crate::storage::{
 const COMMIT_ATTEMPTS: usize = 20;
 
 /// The writing side of one table, shared by all requests of the process.
-#[derive(Debug)]
 pub struct Writer {
     pub table: Arc<Table>,
     pub index: Option<Arc<KeyIndex>>,
-    lock: Mutex<()>,
+    /// Requests waiting for the next group commit.
+    pub queue: Queue,
+    pub producers: Arc<Producers>,
+    pub watermark: Mutex<Watermark>,
+    pub totals: Totals,
+    lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The right to commit to a table; one at a time in this process.
-pub struct WriterGuard<'a> {
-    writer: &'a Writer,
-    _guard: MutexGuard<'a, ()>,
+pub struct WriterGuard {
+    writer: Arc<Writer>,
+    _guard: OwnedMutexGuard<()>,
 }
 
 /// Files written for one request.
@@ -51,7 +62,16 @@ pub struct Staged {
 pub struct CommitLabel {
     pub operation: &'static str,
     pub transaction: Option<Transaction>,
+    /// Sequences this commit answers; when one is in the log already, the rows have to be looked at again.
+    pub producers: Vec<Transaction>,
     pub info: BTreeMap<String, serde_json::Value>,
+}
+
+impl CommitLabel {
+    /// Without transaction or details.
+    pub fn plain(operation: &'static str) -> Self {
+        Self { operation, transaction: None, producers: Vec::new(), info: BTreeMap::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -64,17 +84,27 @@ pub enum Sealed {
 }
 
 impl Writer {
-    pub fn new(table: Arc<Table>, event_key: Option<&str>, budget: &KeyBudget) -> Self {
-        let index = event_key.map(|column| Arc::new(KeyIndex::new(table.path(), column, budget)));
-        Self { table, index, lock: Mutex::new(()) }
+    /// `key` is the event-key column and how the table's events fall into buckets.
+    pub fn new(table: Arc<Table>, key: Option<(&str, Buckets)>, budget: &KeyBudget) -> Self {
+        let index = key.map(|(column, buckets)| Arc::new(KeyIndex::new(table.path(), column, buckets, budget)));
+        Self {
+            table,
+            index,
+            queue: Queue::default(),
+            producers: Arc::default(),
+            watermark: Mutex::default(),
+            totals: Totals::default(),
+            lock: Arc::default(),
+        }
     }
 
-    pub async fn lock(&self) -> WriterGuard<'_> {
-        WriterGuard { writer: self, _guard: self.lock.lock().await }
+    pub async fn lock(self: &Arc<Self>) -> WriterGuard {
+        let guard = self.lock.clone().lock_owned().await;
+        WriterGuard { writer: self.clone(), _guard: guard }
     }
 }
 
-impl WriterGuard<'_> {
+impl WriterGuard {
     /// Brings the key index to the newest version known here; a commit finds out when there is a newer one.
     pub async fn advance(&self, task: &Arc<TaskContext>) -> Result<Arc<TableSnapshot>, IngestError> {
         let snapshot = self.writer.table.current();
@@ -97,16 +127,25 @@ impl WriterGuard<'_> {
             let mut expected = None;
             if let (Some(index), Some(pending)) = (&self.writer.index, &mut pending) {
                 expected = Some(self.advance(task).await?.version());
-                if index.generation() != pending.generation && index.intersects(&pending.keys) {
+                if pending.repeats_in(index) {
                     table.discard(files).await;
                     return Ok(Sealed::Repeats);
                 }
-                pending.generation = index.generation();
+                pending.mark = index.mark();
+            }
+            if !label.producers.is_empty() {
+                let current = table.current();
+                let stored = |step: &Transaction| current.transaction_version(&step.app_id) >= Some(step.version);
+                if label.producers.iter().any(stored) {
+                    table.discard(files).await;
+                    return Ok(Sealed::Repeats);
+                }
+                expected = Some(current.version());
             }
             let request = CommitRequest {
                 files: files.clone(),
                 mode: CommitMode::Append,
-                transactions: label.transaction.iter().cloned().collect(),
+                transactions: label.transaction.iter().chain(&label.producers).cloned().collect(),
                 expected,
                 operation: label.operation,
                 info: label.info.clone(),
@@ -132,10 +171,10 @@ impl WriterGuard<'_> {
     }
 
     fn committed(&self, version: TableVersion, pending: Option<Pending>) {
-        if let (Some(index), Some(Pending { keys, charge, .. })) = (&self.writer.index, pending) {
+        if let (Some(index), Some(pending)) = (&self.writer.index, pending) {
             // When the newest version is not ours, the next advance reads our files with the other's.
             let snapshot = self.writer.table.current();
-            index.absorb(keys, charge, (snapshot.version() == version).then_some(snapshot));
+            index.absorb(pending, (snapshot.version() == version).then_some(snapshot));
         }
     }
 }

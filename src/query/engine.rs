@@ -21,7 +21,7 @@ use super::runtime::Shared;
 use super::statement::{self, Work};
 use super::stream::Limit;
 use super::system::Columns;
-use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session};
+use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::base::{Clock, Tasks};
 use crate::catalog::{Catalog, Plan};
 use crate::storage::{Lake, TableVersion};
@@ -53,6 +53,7 @@ pub(super) struct Inner {
     pub(super) registry: Arc<Registry>,
     pub(super) columns: Columns,
     commands: OnceLock<Arc<dyn Commands>>,
+    state: OnceLock<Arc<dyn SystemState>>,
 }
 
 /// One statement to run.
@@ -120,6 +121,7 @@ impl Engine {
             registry: Registry::new(config.history),
             columns: Columns::default(),
             commands: OnceLock::new(),
+            state: OnceLock::new(),
             lake,
             catalog,
             config,
@@ -134,6 +136,13 @@ impl Engine {
     pub fn plug(&self, commands: Arc<dyn Commands>) {
         if self.0.commands.set(commands).is_err() {
             tracing::error!("commands were plugged in twice; the first stay");
+        }
+    }
+
+    /// Plugs in what system tables show of the layers above; called once by `app.rs`.
+    pub fn plug_state(&self, state: Arc<dyn SystemState>) {
+        if self.0.state.set(state).is_err() {
+            tracing::error!("system state was plugged in twice; the first stays");
         }
     }
 
@@ -228,6 +237,10 @@ impl Engine {
 impl Inner {
     /// # Errors
     /// `Unimplemented` in an engine without what lies above it (tests of the engine alone).
+    pub(super) fn state(&self) -> Option<&Arc<dyn SystemState>> {
+        self.state.get()
+    }
+
     pub(super) fn commands(&self) -> Result<&Arc<dyn Commands>, QueryError> {
         self.commands.get().ok_or_else(|| QueryError::Unimplemented {
             message: "this engine only reads: nothing is plugged in".to_owned(),

@@ -15,6 +15,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod session;
+pub mod state;
 // a statement's way
 mod ddl;
 mod fault;
@@ -39,5 +40,6 @@ pub use config::QueryConfig;
 pub use engine::{Engine, EngineParts, PinnedQuery, Prepared, Request, StatementKind};
 pub use error::QueryError;
 pub use session::{Origin, Params, Session};
+pub use state::{IngestRow, SystemState};
 
 use statement::query::answer_schema;

@@ -22,7 +22,7 @@ pub use external::{ExternalFile, LocalFile};
 pub use lake::Lake;
 pub use location::LakeLocation;
 pub use scan::configure_scans;
-pub use snapshot::TableSnapshot;
+pub use snapshot::{TableSnapshot, TimeRange};
 pub use spec::{Partitioning, TableSpec, Transform, storable_type};
 pub use table::{
     CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, Table, TableVersion, Transaction,

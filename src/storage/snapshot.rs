@@ -4,11 +4,20 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 
-use super::index::FileIndex;
+use super::index::{DataFile, FileIndex};
 use super::scan::LakeTable;
 use super::{TableSpec, TableVersion};
 use crate::base::Timestamp;
+
+/// Event times of one file; `None` = unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeRange {
+    pub earliest: Option<Timestamp>,
+    pub latest: Option<Timestamp>,
+    pub rows: Option<u64>,
+}
 
 /// The files of one version, immutable.
 #[derive(Debug)]
@@ -60,6 +69,24 @@ impl TableSnapshot {
     /// The version last committed under a transaction id.
     pub fn transaction_version(&self, app_id: &str) -> Option<i64> {
         self.index.transaction_version(app_id)
+    }
+
+    /// What the log knows of the event times in each file, in no order.
+    pub fn time_ranges(&self, column: &str) -> Vec<TimeRange> {
+        let place = self.index.layout().ordered().index_of(column).ok();
+        let micros = |value: Option<&ScalarValue>| match value {
+            Some(ScalarValue::TimestampMicrosecond(micros, _)) => micros.map(Timestamp),
+            _ => None,
+        };
+        let range = |file: &Arc<DataFile>| {
+            let column = place.and_then(|place| file.statistics.column_statistics.get(place));
+            TimeRange {
+                earliest: micros(column.and_then(|column| column.min_value.get_value())),
+                latest: micros(column.and_then(|column| column.max_value.get_value())),
+                rows: file.rows(),
+            }
+        };
+        self.index.files().map(range).collect()
     }
 
     /// A provider that reads exactly this version.

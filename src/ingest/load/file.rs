@@ -66,7 +66,7 @@ impl Core {
     async fn load_events(&self, load: &Arc<Load>, content: &Content) -> Result<FileReport, IngestError> {
         // First without the lock: a long load lets others write meanwhile. When somebody committed some of the same
         // events, it is done again with the lock held.
-        let mut held: Option<WriterGuard<'_>> = None;
+        let mut held: Option<WriterGuard> = None;
         for _ in 0..DEDUP_ATTEMPTS {
             if held.is_none() {
                 load.target.writer.lock().await.advance(&load.task).await?;
@@ -149,7 +149,7 @@ impl Core {
 
     async fn write_file(&self, load: &Arc<Load>, content: &Content) -> Result<Written, IngestError> {
         let (sender, receiver) = tokio::sync::mpsc::channel(CHANNEL_BATCHES);
-        let dedup = Box::new(self.targets.dedup(&load.target)?);
+        let dedup = Box::new(load.target.dedup(&load.task)?);
         let passing = self.pass(load, content, Sink::Unique { dedup, sender });
         let rows = RecordBatchStreamAdapter::new(load.target.columns.clone(), ReceiverStream::new(receiver));
         let options = WriteOptions { order: InputOrder::Unsorted, context: load.task.clone() };
@@ -187,7 +187,7 @@ fn label(content: &Content, rows: u64, duplicates: u64, rejected: u64) -> Commit
         ("duplicates".to_owned(), duplicates.into()),
         ("rejected".to_owned(), rejected.into()),
     ]);
-    CommitLabel { operation: "LOAD", transaction: Some(content.transaction.clone()), info }
+    CommitLabel { operation: "LOAD", transaction: Some(content.transaction.clone()), producers: Vec::new(), info }
 }
 
 /// Puts the file's name before a message about it.

@@ -102,7 +102,7 @@ impl Pipeline {
             self.reject(rejections, step.rejected)?;
             let validated = self.validator.validate(step.batch)?;
             self.reject(rejections, validated.rejected)?;
-            let (flow, accepted) = self.sink.take(validated.batch)?;
+            let (flow, accepted) = self.sink.take(validated.batch, &self.runtime)?;
             *rows += accepted;
             decoded_rows += decoded as u64;
             let read = source.bytes_read(self.file_bytes, decoded_rows);
@@ -150,13 +150,13 @@ impl Sink {
     }
 
     /// Passes the batch on; how many rows of it were new.
-    fn take(&mut self, batch: Batch<Valid>) -> Result<(Flow, u64), IngestError> {
+    fn take(&mut self, batch: Batch<Valid>, runtime: &Handle) -> Result<(Flow, u64), IngestError> {
         if batch.row_count() == 0 {
             return Ok((Flow::Continue, 0));
         }
         match self {
             Self::Unique { dedup, sender } => {
-                let unique = dedup.apply(batch)?;
+                let unique = runtime.block_on(dedup.apply(batch))?;
                 let accepted = unique.row_count() as u64;
                 if accepted > 0 && sender.blocking_send(Ok(unique.rows)).is_err() {
                     return Ok((Flow::WriterGone, 0));

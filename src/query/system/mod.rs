@@ -7,6 +7,8 @@ mod columns;
 mod commits;
 mod functions;
 mod information;
+mod ingest;
+mod late_events;
 mod objects;
 mod queries;
 mod rejects;
@@ -46,6 +48,8 @@ enum Kind {
     Columns,
     Commits,
     Functions,
+    Ingest,
+    LateEvents,
     Objects,
     Queries,
     Rejects,
@@ -57,10 +61,12 @@ enum Kind {
     InformationViews,
 }
 
-const TABLES: [(&str, &str, Kind); 12] = [
+const TABLES: [(&str, &str, Kind); 14] = [
     (SYSTEM, "columns", Kind::Columns),
     (SYSTEM, "commits", Kind::Commits),
     (SYSTEM, "functions", Kind::Functions),
+    (SYSTEM, "ingest", Kind::Ingest),
+    (SYSTEM, "late_events", Kind::LateEvents),
     (SYSTEM, "objects", Kind::Objects),
     (SYSTEM, "queries", Kind::Queries),
     (SYSTEM, REJECTS, Kind::Rejects),
@@ -90,6 +96,8 @@ impl Kind {
             Kind::Columns => columns::schema(),
             Kind::Commits => commits::schema(),
             Kind::Functions => functions::schema(),
+            Kind::Ingest => ingest::schema(),
+            Kind::LateEvents => late_events::schema(),
             Kind::Objects => objects::schema(),
             Kind::Queries => queries::schema(),
             Kind::Rejects => rejects::schema(),
@@ -107,6 +115,8 @@ impl Kind {
             Kind::Columns => columns::rows(engine),
             Kind::Commits => commits::rows(engine).await,
             Kind::Functions => functions::rows(engine),
+            Kind::Ingest => ingest::rows(engine),
+            Kind::LateEvents => late_events::rows(engine).await,
             Kind::Objects => objects::rows(engine),
             Kind::Queries => queries::rows(engine),
             Kind::Rejects => Ok(RecordBatch::new_empty(rejects::schema())),

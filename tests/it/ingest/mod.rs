@@ -4,6 +4,7 @@ mod bad_input;
 mod files;
 mod requests;
 mod snapshots;
+mod streaming;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use adlake::app::App;
 use adlake::base::{Clock, Timestamp};
 use adlake::config;
 use adlake::ingest::{
-    AppendReport, AppendRequest, FileReport, FileStatus, IngestError, LoadProgress, LoadRequest, Payload,
+    AppendReport, AppendRequest, FileReport, FileStatus, IngestError, LoadProgress, LoadRequest, Payload, Producer,
 };
 use adlake::query::{Origin, Outcome, Request, Session};
 use arrow::record_batch::RecordBatch;
@@ -102,6 +103,14 @@ impl Process {
     async fn request(&self, table: &str, payload: Payload) -> Result<AppendReport, IngestError> {
         let table = table.to_owned();
         let request = AppendRequest { table, payload, producer: None, on_bad_row: None, source: "http" };
+        self.app.ingestor.append(request).await
+    }
+
+    /// A producer's step with these rows.
+    async fn produce(&self, id: &str, sequence: i64, body: &str) -> Result<AppendReport, IngestError> {
+        let payload = Payload::Ndjson(body.to_owned().into());
+        let producer = Some(Producer::new(id, sequence)?);
+        let request = AppendRequest { table: "clicks".to_owned(), payload, producer, on_bad_row: None, source: "http" };
         self.app.ingestor.append(request).await
     }
 

@@ -104,15 +104,3 @@ async fn tables_without_event_key_take_everything() {
     let array = lake.request("t", array).await.unwrap();
     assert_eq!((array.accepted, array.rejected[0].line), (1, 2));
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_key_index_has_a_limit() {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let lake = Process::over(folder, &[("ingest.key_index_size", "64 KiB")]).await;
-    lake.sql(CLICKS).await;
-    let body: String = (0..8_000).map(|id| click(id, "2017-11-07T11:00:00Z")).collect();
-    let error = lake.try_append("clicks", &body).await.unwrap_err().to_string();
-    assert!(error.contains("ingest.key_index_size = 64 KiB"), "{error}");
-    assert_eq!(lake.count("clicks").await, 0);
-    assert_eq!(lake.append("clicks", &click(1, "2017-11-07T11:00:00Z")).await.accepted, 1, "the server lives on");
-}
