@@ -83,7 +83,7 @@ impl Refresher {
                     let elapsed = stopwatch.elapsed();
                     tracing::info!(view, rows = report.rows, version = %report.version, elapsed_ms = elapsed.as_millis(), "refreshed");
                     metrics().observe_seconds(
-                        "adlake_refresh_seconds",
+                        "refresh_seconds",
                         "Time of one refresh",
                         &[("view", view)],
                         elapsed.as_secs_f64(),

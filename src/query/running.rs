@@ -185,10 +185,10 @@ impl Watch {
         self.registry.end(run);
         let (rows, origin) = (run.rows(), run.origin.as_str());
         let labels = [("state", state.as_str()), ("origin", origin)];
-        metrics().count("adlake_queries", "Statements by how they ended", &labels, 1);
-        metrics().count("adlake_query_rows", "Rows answered or written", &[("origin", origin)], rows);
+        metrics().count("queries", "Statements by how they ended", &labels, 1);
+        metrics().count("query_rows", "Rows answered or written", &[("origin", origin)], rows);
         metrics().observe_seconds(
-            "adlake_query_seconds",
+            "query_seconds",
             "Time of a statement until its last row",
             &[("origin", origin)],
             elapsed.as_secs_f64(),

@@ -97,6 +97,6 @@ impl TableSnapshot {
     /// The files of `self` that are not in `older` (for advancing an index), as a provider; `None` when nothing is new.
     pub fn provider_of_files_added_since(self: &Arc<Self>, older: &TableSnapshot) -> Option<Arc<dyn TableProvider>> {
         let files = self.index.files_added_since(&older.index);
-        (!files.is_empty()).then(|| Arc::new(LakeTable::of_files(&self.index, files)) as Arc<dyn TableProvider>)
+        (!files.is_empty()).then(|| Arc::new(LakeTable::of_files(&self.index, &files)) as Arc<dyn TableProvider>)
     }
 }

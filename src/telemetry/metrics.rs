@@ -1,5 +1,6 @@
 //! The metrics registry: counters, gauges and histograms by name and labels, printed as OpenMetrics text.
 //!
+//! Every name is printed with [`PREFIX`] in front, which callers leave out: `count("queries", …)` is `adlake_queries_total`.
 //! Labels name tables, protocols and outcomes, never users' data. Look-ups take a lock, so count per batch, not per row.
 
 use std::collections::HashMap;
@@ -17,16 +18,29 @@ use prometheus_client::registry::Registry;
 type Labels = Vec<(String, String)>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
+/// In front of every name.
+const PREFIX: &str = "adlake";
+
 /// All metrics of the process.
 #[derive(Default)]
 pub struct Metrics(Mutex<State>);
 
-#[derive(Default)]
 struct State {
     registry: Registry,
     counters: HashMap<&'static str, Family<Labels, Counter>>,
     gauges: HashMap<&'static str, Family<Labels, Gauge<f64, AtomicU64>>>,
     histograms: HashMap<&'static str, Histograms>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            registry: Registry::with_prefix(PREFIX),
+            counters: HashMap::new(),
+            gauges: HashMap::new(),
+            histograms: HashMap::new(),
+        }
+    }
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::default);
@@ -46,7 +60,7 @@ fn seconds_histogram() -> Histogram {
 }
 
 impl Metrics {
-    /// Adds to the counter `name` (printed as `<name>_total`).
+    /// Adds to the counter `name` (printed as `adlake_<name>_total`).
     pub fn count(&self, name: &'static str, help: &str, pairs: &[(&str, &str)], by: u64) {
         let mut state = self.0.lock();
         let State { registry, counters, .. } = &mut *state;
@@ -103,6 +117,17 @@ mod tests {
         metrics.count("rows_committed", "rows", &[("table", "clicks")], 2);
         metrics.count("rows_committed", "rows", &[("table", "clicks")], 3);
         let text = metrics.render().unwrap_or_default();
-        assert!(text.contains("rows_committed_total{table=\"clicks\"} 5"), "{text}");
+        assert!(text.contains("\nadlake_rows_committed_total{table=\"clicks\"} 5"), "{text}");
+    }
+
+    #[test]
+    fn every_kind_of_metric_has_the_prefix() {
+        let metrics = Metrics::default();
+        metrics.count("queries", "queries", &[], 1);
+        metrics.set("connections", "connections", &[], 2.0);
+        metrics.observe_seconds("query_seconds", "seconds", &[], 0.5);
+        let text = metrics.render().unwrap_or_default();
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(samples.len() > 3 && samples.iter().all(|sample| sample.starts_with("adlake_")), "{text}");
     }
 }

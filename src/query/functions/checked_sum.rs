@@ -19,6 +19,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::NullState;
 
+use super::checked_distinct_sum::DistinctTotal;
+
 const STATE: DataType = DataType::Decimal128(38, 0);
 
 /// Replaces DataFusion's `sum`, whose 64-bit accumulators wrap around.
@@ -33,8 +35,18 @@ impl CheckedSum {
     }
 }
 
-fn is_checked(result: &DataType, is_distinct: bool) -> bool {
-    !is_distinct && matches!(result, DataType::Int64 | DataType::UInt64)
+fn is_checked(result: &DataType) -> bool {
+    matches!(result, DataType::Int64 | DataType::UInt64)
+}
+
+/// For one group or a window; `None` = DataFusion's own.
+fn accumulator(result: &DataType, is_distinct: bool) -> Option<Box<dyn Accumulator>> {
+    match (result, is_distinct) {
+        (DataType::Int64, true) => Some(Box::new(DistinctTotal::<Int64Type>::new())),
+        (DataType::UInt64, true) => Some(Box::new(DistinctTotal::<UInt64Type>::new())),
+        (checked, false) if is_checked(checked) => Some(Box::new(Total::new(checked.clone()))),
+        _ => None,
+    }
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -51,14 +63,15 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        match is_checked(args.return_type(), args.is_distinct) {
-            true => Ok(Box::new(Total::new(args.return_type().clone()))),
-            false => self.inner.accumulator(args),
+        match accumulator(args.return_type(), args.is_distinct) {
+            Some(checked) => Ok(checked),
+            None => self.inner.accumulator(args),
         }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        match is_checked(args.return_type(), args.is_distinct) {
+        // The state of a distinct sum is a list of its values, here as there.
+        match is_checked(args.return_type()) && !args.is_distinct {
             true => Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), STATE, true))]),
             false => self.inner.state_fields(args),
         }
@@ -69,16 +82,16 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        match is_checked(args.return_type(), args.is_distinct) {
+        match is_checked(args.return_type()) && !args.is_distinct {
             true => Ok(Box::new(GroupTotals::new(args.return_type().clone()))),
             false => self.inner.create_groups_accumulator(args),
         }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        match is_checked(args.return_type(), args.is_distinct) {
-            true => Ok(Box::new(Total::new(args.return_type().clone()))),
-            false => self.inner.create_sliding_accumulator(args),
+        match accumulator(args.return_type(), args.is_distinct) {
+            Some(checked) => Ok(checked),
+            None => self.inner.create_sliding_accumulator(args),
         }
     }
 
@@ -131,7 +144,8 @@ fn too_large(data_type: &DataType) -> datafusion::common::DataFusionError {
     exec_datafusion_err!("sum is out of the range of {data_type}; use sum(CAST(x AS DECIMAL(38, 0)))")
 }
 
-fn scalar(total: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
+/// The sum as a value of the result type; `None` is NULL.
+pub(super) fn scalar(total: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
     match (total, data_type) {
         (None, DataType::UInt64) => Ok(ScalarValue::UInt64(None)),
         (None, _) => Ok(ScalarValue::Int64(None)),

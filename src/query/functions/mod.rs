@@ -2,6 +2,7 @@
 //! engine's clock.
 
 mod checked_arithmetic;
+mod checked_distinct_sum;
 mod checked_sum;
 mod now;
 mod types;

@@ -11,7 +11,8 @@ use super::draft::Draft;
 use super::file::DataFile;
 use super::layout::Layout;
 use super::root::TableRoot;
-use super::segment::{Segment, updated};
+use super::segment::{Segment, segments_of, updated};
+use super::segments::Segments;
 use super::transactions::Transactions;
 use super::{features, log};
 use crate::base::Timestamp;
@@ -26,7 +27,7 @@ pub(crate) struct FileIndex {
     metadata: Arc<TableMetadata>,
     protocol: Protocol,
     layout: Arc<Layout>,
-    segments: Vec<Arc<Segment>>,
+    segments: Arc<Segments>,
     transactions: Transactions,
     totals: Totals,
 }
@@ -112,8 +113,8 @@ impl FileIndex {
     fn relayout(&mut self, metadata: TableMetadata) -> Result<(), StorageError> {
         let layout = Arc::new(Layout::from_metadata(&self.root.name, &metadata)?);
         let places = layout.places_in(&self.layout);
-        let files = self.files().map(|file| Arc::new(file.under(&places))).collect();
-        self.segments = super::segments_of(&layout, files);
+        let files: Vec<_> = self.files().map(|file| Arc::new(file.under(&places))).collect();
+        self.segments = Arc::new(Segments::new(&layout, segments_of(&layout, &files)));
         self.layout = layout;
         self.metadata = Arc::new(metadata);
         Ok(())
@@ -125,7 +126,8 @@ impl FileIndex {
         let leaving = gone.iter().filter_map(|path| self.file(path)).map(Arc::as_ref);
         let left = Totals::of(leaving);
         let came = Totals::of(added.iter().map(Arc::as_ref));
-        self.segments = updated(&self.layout, &self.segments, gone, added);
+        let segments = updated(&self.layout, &self.segments, gone, added);
+        self.segments = Arc::new(Segments::new(&self.layout, segments));
         self.totals = Totals {
             files: self.totals.files + came.files - left.files,
             rows: self.totals.rows + came.rows - left.rows,
@@ -150,7 +152,7 @@ impl FileIndex {
         &self.layout
     }
 
-    pub fn segments(&self) -> &[Arc<Segment>] {
+    pub fn segments(&self) -> &Arc<Segments> {
         &self.segments
     }
 
@@ -232,14 +234,15 @@ fn replay(
     let protocol = draft.protocol.take().ok_or_else(|| missing("protocol"))?;
     // Before the columns: a table that needs more than we know should say so rather than look damaged.
     features::check_protocol(&root.name, &protocol, column_mapping(&metadata))?;
+    let layout = Arc::new(Layout::from_metadata(&root.name, &metadata)?);
     let empty = FileIndex {
-        layout: Arc::new(Layout::from_metadata(&root.name, &metadata)?),
+        segments: Arc::new(Segments::new(&layout, Vec::new())),
+        layout,
         metadata: Arc::new(metadata),
         protocol,
         root,
         version,
         committed_at: Timestamp::from_millis(written_at),
-        segments: Vec::new(),
         transactions: Transactions::default(),
         totals: Totals::default(),
     };

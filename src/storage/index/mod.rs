@@ -18,6 +18,7 @@
 //! Not here: choosing the files of a query (`scan`), committing (`table`).
 
 mod action;
+mod bounds;
 mod checkpoint;
 mod draft;
 mod features;
@@ -27,14 +28,19 @@ mod layout;
 mod log;
 mod root;
 mod segment;
+mod segments;
 mod statistics;
 mod transactions;
 
+pub(crate) use bounds::{Bounds, merged};
 pub(crate) use file::DataFile;
 pub(crate) use file_index::FileIndex;
 pub(crate) use layout::Layout;
 pub(crate) use root::TableRoot;
+#[cfg(test)]
+pub(crate) use segment::segments_of_size;
 pub(crate) use segment::{Segment, segments_of};
+pub(crate) use segments::Segments;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -1,16 +1,18 @@
 //! A run of files, immutable and shared by all versions that contain it unchanged.
 //!
-//! Bounds of a column are kept as Arrow arrays, made when a predicate first needs them, so that pruning a segment is a
-//! few vectorised comparisons; the arrays live as long as the segment, over many versions.
+//! What is known of a column is kept in two forms, each made when first needed and living as long as the segment, over
+//! many versions: per file as Arrow arrays, so that pruning a segment is a few vectorised comparisons; and of all files
+//! together, so that a segment none of whose files can match is skipped without looking at them.
 
 use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, UInt64Array, new_null_array};
+use arrow::array::{ArrayRef, UInt64Array};
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, ScalarValue};
+use datafusion::common::{ColumnStatistics, Statistics};
 use object_store::path::Path;
 
+use super::bounds::{Bounds, merged};
 use super::file::DataFile;
 use super::layout::Layout;
 
@@ -25,21 +27,26 @@ pub(crate) struct Segment {
     /// Positions of `files` by path.
     by_path: Vec<u32>,
     /// By place in table order.
-    bounds: Vec<OnceLock<Bounds>>,
+    columns: Vec<Column>,
     rows: OnceLock<ArrayRef>,
+    row_total: Precision<usize>,
+    byte_total: Precision<usize>,
 }
 
-/// What is known of one column, one element per file; null = unknown.
-#[derive(Clone, Debug)]
-pub(crate) struct Bounds {
-    pub lower: ArrayRef,
-    pub upper: ArrayRef,
-    pub nulls: ArrayRef,
+#[derive(Debug, Default)]
+struct Column {
+    bounds: OnceLock<Bounds>,
+    total: OnceLock<ColumnStatistics>,
 }
 
 /// Cuts `files` into segments.
-pub(crate) fn segments_of(layout: &Layout, files: Vec<Arc<DataFile>>) -> Vec<Arc<Segment>> {
-    files.chunks(SEGMENT_FILES).map(|chunk| Arc::new(Segment::new(layout, chunk.to_vec()))).collect()
+pub(crate) fn segments_of(layout: &Layout, files: &[Arc<DataFile>]) -> Vec<Arc<Segment>> {
+    segments_of_size(layout, files, SEGMENT_FILES)
+}
+
+/// Cuts `files` into segments of at most `size` files; not zero.
+pub(crate) fn segments_of_size(layout: &Layout, files: &[Arc<DataFile>], size: usize) -> Vec<Arc<Segment>> {
+    files.chunks(size).map(|chunk| Arc::new(Segment::new(layout, chunk.to_vec()))).collect()
 }
 
 impl Segment {
@@ -47,8 +54,18 @@ impl Segment {
         let mut by_path: Vec<u32> = (0..).take(files.len()).collect();
         let path = |at: &u32| files.get(*at as usize).map(|file| &file.relative);
         by_path.sort_unstable_by(|a, b| path(a).cmp(&path(b)));
-        let bounds = std::iter::repeat_with(OnceLock::new).take(layout.ordered().fields().len()).collect();
-        Segment { by_path, bounds, rows: OnceLock::new(), files }
+        let columns = std::iter::repeat_with(Column::default).take(layout.ordered().fields().len()).collect();
+        let total = |of: fn(&Statistics) -> &Precision<usize>, none| {
+            files.iter().fold(none, |sum: Precision<usize>, file| sum.add(of(&file.statistics)))
+        };
+        Segment {
+            by_path,
+            columns,
+            rows: OnceLock::new(),
+            row_total: total(|file| &file.num_rows, Precision::Exact(0)),
+            byte_total: total(|file| &file.total_byte_size, Precision::Inexact(0)),
+            files,
+        }
     }
 
     pub fn files(&self) -> &[Arc<DataFile>] {
@@ -63,33 +80,32 @@ impl Segment {
         self.by_path.get(found).map(|at| *at as usize)
     }
 
-    /// Bounds of the column at `place`.
+    /// Bounds of the column at `place`, per file.
     pub fn bounds(&self, layout: &Layout, place: usize) -> Option<&Bounds> {
-        let cell = self.bounds.get(place)?;
-        Some(cell.get_or_init(|| {
-            let data_type = layout.ordered().field(place).data_type();
-            let values = |pick: fn(&ColumnStatistics) -> &Precision<ScalarValue>| {
-                let scalars: Option<Vec<ScalarValue>> = self
-                    .files
-                    .iter()
-                    .map(|file| match file.statistics.column_statistics.get(place).and_then(|c| pick(c).get_value()) {
-                        Some(value) => Some(value.clone()),
-                        None => ScalarValue::try_from(data_type).ok(),
-                    })
-                    .collect();
-                let array = scalars.and_then(|scalars| ScalarValue::iter_to_array(scalars).ok());
-                array.unwrap_or_else(|| new_null_array(data_type, self.files.len()))
-            };
-            let nulls = self.files.iter().map(|file| {
-                let column = file.statistics.column_statistics.get(place)?;
-                column.null_count.get_value().map(|count| *count as u64)
-            });
-            Bounds {
-                lower: values(|column| &column.min_value),
-                upper: values(|column| &column.max_value),
-                nulls: Arc::new(nulls.collect::<UInt64Array>()),
-            }
+        let column = self.columns.get(place)?;
+        Some(column.bounds.get_or_init(|| {
+            let columns = self.files.iter().map(|file| file.statistics.column_statistics.get(place));
+            Bounds::of(layout.ordered().field(place).data_type(), columns)
         }))
+    }
+
+    /// What is known of the column at `place` over all files.
+    pub fn total(&self, place: usize) -> Option<&ColumnStatistics> {
+        let column = self.columns.get(place)?;
+        Some(column.total.get_or_init(|| {
+            let files = self.files.iter().map(|file| &file.statistics);
+            merged(files.map(|file| (file.column_statistics.get(place), file.num_rows)))
+        }))
+    }
+
+    /// Rows of all files; absent when one file does not say.
+    pub fn row_total(&self) -> Precision<usize> {
+        self.row_total
+    }
+
+    /// Bytes of all files.
+    pub fn byte_total(&self) -> Precision<usize> {
+        self.byte_total
     }
 
     /// Rows of each file; null = unknown.
@@ -115,7 +131,7 @@ pub(super) fn updated(
     if let Some(last) = result.pop_if(|last| last.files.len() < SEGMENT_FILES) {
         tail.splice(0..0, last.files.iter().cloned());
     }
-    result.extend(segments_of(layout, tail));
+    result.extend(segments_of(layout, &tail));
     result
 }
 

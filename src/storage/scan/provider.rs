@@ -24,33 +24,46 @@ use super::arrange::{Arrangement, arrange};
 use super::prune::{Kept, prune};
 use super::summary::summary;
 use crate::storage::TableVersion;
-use crate::storage::index::{DataFile, FileIndex, Layout, Segment, TableRoot, segments_of};
+use crate::storage::index::{DataFile, FileIndex, Layout, Segments, TableRoot, segments_of};
 
 /// See the module `scan`. Holds the files of its version; later commits do not change it.
 pub(crate) struct LakeTable {
     root: TableRoot,
     version: TableVersion,
     layout: Arc<Layout>,
-    segments: Vec<Arc<Segment>>,
+    segments: Arc<Segments>,
+    /// Of all segments.
+    file_count: usize,
 }
 
 impl LakeTable {
     /// All files of `index`.
     pub fn new(index: &FileIndex) -> LakeTable {
-        Self::of(index, index.segments().to_vec())
+        Self::of(index, index.segments().clone())
     }
 
     /// Only `files`, which belong to `index`.
-    pub fn of_files(index: &FileIndex, files: Vec<Arc<DataFile>>) -> LakeTable {
-        Self::of(index, segments_of(index.layout(), files))
+    pub fn of_files(index: &FileIndex, files: &[Arc<DataFile>]) -> LakeTable {
+        let segments = segments_of(index.layout(), files);
+        Self::of(index, Arc::new(Segments::new(index.layout(), segments)))
     }
 
-    fn of(index: &FileIndex, segments: Vec<Arc<Segment>>) -> LakeTable {
-        LakeTable { root: index.root().clone(), version: index.version(), layout: index.layout().clone(), segments }
+    /// All files of `index`, cut into segments of `size`.
+    #[cfg(test)]
+    pub fn cut(index: &FileIndex, size: usize) -> LakeTable {
+        let files: Vec<Arc<DataFile>> = index.files().cloned().collect();
+        let segments = crate::storage::index::segments_of_size(index.layout(), &files, size);
+        Self::of(index, Arc::new(Segments::new(index.layout(), segments)))
     }
 
-    fn file_count(&self) -> usize {
-        self.segments.iter().map(|segment| segment.files().len()).sum()
+    fn of(index: &FileIndex, segments: Arc<Segments>) -> LakeTable {
+        LakeTable {
+            root: index.root().clone(),
+            version: index.version(),
+            layout: index.layout().clone(),
+            file_count: segments.iter().map(|segment| segment.files().len()).sum(),
+            segments,
+        }
     }
 
     /// The filters together, over table order. Those that mean nothing here (a scalar subquery, not yet computed) are
@@ -98,7 +111,7 @@ impl LakeTable {
 
     /// What EXPLAIN ANALYZE shows of this scan beside DataFusion's own numbers.
     fn count(&self, source: &ParquetSource, scanned: usize) {
-        let total = self.file_count();
+        let total = self.file_count;
         let metric =
             |name: &'static str, value: usize| MetricBuilder::new(source.metrics()).global_counter(name).add(value);
         metric("table_files", total);
@@ -112,9 +125,9 @@ impl LakeTable {
         let max_in_list_size = state.config_options().execution.parquet.max_in_list_size;
         let mut kept = prune(&self.layout, &self.segments, predicate.as_ref(), max_in_list_size);
         if let (Some(limit), true) = (request.limit, request.filters.is_empty()) {
-            enough_for(limit, &mut kept);
+            kept = enough_for(limit, &kept);
         }
-        let files: Vec<&Arc<DataFile>> = kept.iter().flat_map(|part| part.files.iter().copied()).collect();
+        let files: Vec<&Arc<DataFile>> = kept.iter().flat_map(Kept::files).collect();
         let places: Vec<usize> = match request.projection {
             Some(columns) => columns.iter().filter_map(|column| self.layout.places.get(*column).copied()).collect(),
             None => self.layout.places.clone(),
@@ -142,17 +155,16 @@ struct ScanRequest<'a> {
     limit: Option<usize>,
 }
 
-/// Drops files that are not needed for `limit` rows.
-fn enough_for(limit: usize, kept: &mut Vec<Kept>) {
+/// The first files, as many as `limit` rows need.
+fn enough_for<'a>(limit: usize, kept: &[Kept<'a>]) -> Vec<Kept<'a>> {
     let mut rows = 0_u64;
-    for part in kept.iter_mut() {
-        part.files.retain(|file| {
-            let wanted = rows < limit as u64;
-            rows = rows.saturating_add(file.rows().unwrap_or(0));
-            wanted
-        });
-    }
-    kept.retain(|part| !part.files.is_empty());
+    let files = kept.iter().flat_map(Kept::files).take_while(|file| {
+        let wanted = rows < limit as u64;
+        rows = rows.saturating_add(file.rows().unwrap_or(0));
+        wanted
+    });
+    let files: Vec<_> = files.collect();
+    if files.is_empty() { Vec::new() } else { vec![Kept::Files(files)] }
 }
 
 /// The column of `column = literal` or `column IN (literals)`.
@@ -175,7 +187,7 @@ impl fmt::Debug for LakeTable {
         f.debug_struct("LakeTable")
             .field("table", &self.root.name)
             .field("version", &self.version)
-            .field("files", &self.file_count())
+            .field("files", &self.file_count)
             .finish_non_exhaustive()
     }
 }

@@ -119,11 +119,16 @@ async fn health_readiness_metrics_and_ids() {
     assert_eq!(header(&reply, "x-request-id"), "order-17");
     assert_eq!(check_problem(reply, 404).await["request_id"], "order-17");
 
+    server.run("SELECT 1").await;
     let metrics = server.get("/metrics").send().await.unwrap();
     assert!(header(&metrics, "content-type").starts_with("application/openmetrics-text"));
     let text = metrics.text().await.unwrap();
-    assert!(text.contains(r#"http_requests_total{route="/readyz",method="GET",status="200"}"#), "{text}");
+    assert!(text.contains(r#"adlake_http_requests_total{route="/readyz",method="GET",status="200"}"#), "{text}");
     assert!(text.contains(r#"route="unmatched",method="GET",status="404""#), "{text}");
     assert!(text.ends_with("# EOF\n"));
+    // One prefix, once: registered names leave it out.
+    let mut samples = text.lines().filter(|line| !line.starts_with('#'));
+    let prefixed = |sample: &str| sample.starts_with("adlake_") && !sample.starts_with("adlake_adlake_");
+    assert!(samples.all(prefixed), "{text}");
     server.stop().await;
 }

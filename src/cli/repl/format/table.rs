@@ -7,7 +7,7 @@
 //! (1 row)
 //! ```
 //! Column widths come from the first [`WIDTH_ROWS`] rows, the only rows held back; a wider value further down pushes its
-//! line out instead of being cut.
+//! line out instead of being cut. A value of several lines (a plan of EXPLAIN) takes as many lines of the table.
 
 use std::io::Write;
 
@@ -40,12 +40,36 @@ fn columns(schema: &SchemaRef) -> Vec<Column> {
     schema.fields().iter().map(column).collect()
 }
 
-/// A cell as shown: NULL is `NULL`, a text that reads `NULL` is quoted.
-fn shown(value: Option<String>) -> (String, bool) {
-    match value {
-        None => ("NULL".to_owned(), true),
-        Some(text) if text == "NULL" => ("'NULL'".to_owned(), false),
-        Some(text) => (printable(&text), false),
+/// A cell as shown.
+struct Shown {
+    /// At least one; a line break at the end of the value adds none.
+    lines: Vec<String>,
+    is_null: bool,
+}
+
+impl Shown {
+    /// NULL is `NULL`, a text that reads `NULL` is quoted.
+    fn of(value: Option<String>) -> Self {
+        let is_null = value.is_none();
+        let lines = match value.as_deref() {
+            None => vec!["NULL".to_owned()],
+            Some("NULL") => vec!["'NULL'".to_owned()],
+            Some(text) if text.contains('\n') => text.lines().map(printable).collect(),
+            Some(text) => vec![printable(text)],
+        };
+        Self { lines, is_null }
+    }
+
+    fn width(&self) -> usize {
+        self.lines.iter().map(|line| line.width()).max().unwrap_or(0)
+    }
+
+    /// Line `at`, filled up to `width`, in colour.
+    fn line(&self, at: usize, width: usize, right: bool, colour: bool) -> String {
+        let text = self.lines.get(at).map(String::as_str).unwrap_or_default();
+        let gap = " ".repeat(width.saturating_sub(text.width()));
+        let (dim, plain) = if self.is_null && colour && !text.is_empty() { (DIM, PLAIN) } else { ("", "") };
+        if right { format!("{gap}{dim}{text}{plain}") } else { format!("{dim}{text}{plain}{gap}") }
     }
 }
 
@@ -78,7 +102,7 @@ impl Aligned {
             let cells = Cells::of(batch)?;
             for row in 0..batch.num_rows().min(left) {
                 for (at, column) in self.columns.iter_mut().enumerate() {
-                    column.width = column.width.max(shown(cells.text(at, row)?).0.width());
+                    column.width = column.width.max(Shown::of(cells.text(at, row)?).width());
                 }
             }
             left = left.saturating_sub(batch.num_rows());
@@ -102,24 +126,16 @@ impl Aligned {
 
     fn write_rows(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         let cells = Cells::of(batch)?;
-        let mut line = String::new();
         for row in 0..batch.num_rows() {
-            line.clear();
-            for (at, column) in self.columns.iter().enumerate() {
-                let (text, is_null) = shown(cells.text(at, row)?);
-                let gap = " ".repeat(column.width.saturating_sub(text.width()));
-                let text = if is_null && self.colour { format!("{DIM}{text}{PLAIN}") } else { text };
-                line.push_str(if at == 0 { " " } else { "| " });
-                if column.right {
-                    line.push_str(&gap);
-                }
-                line.push_str(&text);
-                if !column.right {
-                    line.push_str(&gap);
-                }
-                line.push(' ');
+            let texts = (0..self.columns.len()).map(|at| cells.text(at, row).map(Shown::of));
+            let row: Vec<Shown> = texts.collect::<Result<_, _>>()?;
+            let height = row.iter().map(|cell| cell.lines.len()).max().unwrap_or(1);
+            for at in 0..height {
+                let cells = row.iter().zip(&self.columns);
+                let cells = cells.map(|(cell, column)| cell.line(at, column.width, column.right, self.colour));
+                let line = cells.collect::<Vec<_>>().join(" | ");
+                writeln!(self.sink, " {}", line.trim_end_matches(' '))?;
             }
-            writeln!(self.sink, "{}", line.trim_end_matches(' '))?;
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -174,10 +190,12 @@ impl RowWriter for Expanded {
             self.rows += 1;
             writeln!(self.sink, "-[ row {} ]{}", self.rows, "-".repeat(20))?;
             for (at, column) in self.columns.iter().enumerate() {
-                let (text, is_null) = shown(cells.text(at, row)?);
-                let text = if is_null && self.colour { format!("{DIM}{text}{PLAIN}") } else { text };
-                let gap = " ".repeat(column.width - column.name.width());
-                writeln!(self.sink, "{}{gap} | {text}", column.name)?;
+                let cell = Shown::of(cells.text(at, row)?);
+                for line in 0..cell.lines.len() {
+                    let name = if line == 0 { column.name.as_str() } else { "" };
+                    let gap = " ".repeat(column.width - name.width());
+                    writeln!(self.sink, "{name}{gap} | {}", cell.line(line, 0, false, self.colour))?;
+                }
             }
         }
         Ok(self.sink.flush()?)

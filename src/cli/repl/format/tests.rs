@@ -59,7 +59,8 @@ fn table() {
  NULL         | -20
               | NULL
  'NULL'       |   3
- x\\ty\\nz|\\    |   4
+ x\\ty         |   4
+ z|\\          |
  \u{4e2d}\u{6587}         |   5
 (6 rows)
 ";
@@ -67,6 +68,25 @@ fn table() {
     assert_eq!(squeeze(&text), squeeze(&wanted.replace("--------------+-----", text.lines().nth(1).unwrap())));
     let bars: Vec<_> = text.lines().skip(2).take(4).map(|line| line.find('|')).collect();
     assert!(bars.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+}
+
+#[test]
+fn a_value_of_several_lines_takes_several_lines() {
+    let rows = batch(&[Some("Sort\n  Scan\u{1b}[2J clicks\r\n"), Some("one")], &[None, Some(2)]);
+    let text = render(OutputFormat::Table, false, std::slice::from_ref(&rows));
+    let wanted = [
+        "          name          |  n",
+        "------------------------+------",
+        " Sort                   | NULL",
+        "   Scan\\u{1b}[2J clicks |",
+        " one                    |    2",
+        "(2 rows)",
+        "",
+    ];
+    let wanted = wanted.join("\n");
+    assert_eq!(text, wanted);
+    let text = render(OutputFormat::Table, true, &[rows]);
+    assert!(text.contains("name | Sort\n     |   Scan\\u{1b}[2J clicks\nn    | NULL\n"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::common::collect as collect_stream;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col};
 use serde_json::{Value, json};
 
@@ -360,4 +361,54 @@ async fn explain_analyze_tells_what_was_pruned() {
     for metric in ["table_version=1", "table_files=5", "table_files_pruned=4"] {
         assert!(text.contains(metric), "{metric} is not in\n{text}");
     }
+}
+
+/// Without [`configure_scans`] DataFusion 55 lets a partition read files of its neighbour's group when a limit was pushed
+/// into the scan, though the order of each group is declared: `ORDER BY … LIMIT` then merges streams out of order.
+#[tokio::test]
+async fn a_limit_leaves_each_partition_in_its_declared_order() {
+    let mut table = TestTable::create(spec()).await;
+    // One group is the short files, one after another; the other is the file that overlaps all of them.
+    let files = [
+        ("a", [row(1, 1, 1), row(2, 10, 1)]),
+        ("b", [row(3, 2, 1), row(4, 100, 1)]),
+        ("c", [row(5, 11, 1), row(6, 20, 1)]),
+        ("d", [row(7, 21, 1), row(8, 30, 1)]),
+    ];
+    let mut actions = Vec::new();
+    for (name, rows) in &files {
+        actions.push(table.sorted_file(name, rows).await);
+    }
+    table.commit(actions).await;
+    let index = table.load().await.unwrap();
+    let context = session(&table, 2);
+    let first = || frame(&context, &index).sort(vec![col("k").sort(true, false)]).unwrap().limit(0, Some(7)).unwrap();
+    assert_eq!(ids(first()).await, [1, 3, 2, 5, 6, 7, 8]);
+
+    let plan = || async { scan_of(&first().create_physical_plan().await.unwrap()) };
+    let scan = plan().await;
+    assert_eq!(scan.properties().output_partitioning().partition_count(), 2);
+    assert!(scan.properties().output_ordering().is_some());
+    assert!(are_sorted(&scan, &context).await);
+    // When this fails, DataFusion has learned it, and the setting can go.
+    let state = context.state_ref();
+    state.write().config_mut().options_mut().execution.enable_file_stream_work_stealing = true;
+    assert!(!are_sorted(&plan().await, &context).await, "work stealing keeps declared orders now");
+}
+
+fn scan_of(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    plan.children().first().map_or_else(|| plan.clone(), |child| scan_of(child))
+}
+
+/// Runs the partitions one after another, the last first, and looks at `k`.
+async fn are_sorted(scan: &Arc<dyn ExecutionPlan>, context: &SessionContext) -> bool {
+    let mut sorted = true;
+    for partition in [1, 0] {
+        let batches = collect_stream(scan.execute(partition, context.task_ctx()).unwrap()).await.unwrap();
+        let keys =
+            |batch: &RecordBatch| batch.column_by_name("k").unwrap().as_primitive::<Int64Type>().values().to_vec();
+        let keys: Vec<i64> = batches.iter().flat_map(keys).collect();
+        sorted &= keys.is_sorted();
+    }
+    sorted
 }

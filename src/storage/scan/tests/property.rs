@@ -140,9 +140,13 @@ async fn build(files: &mut [FileRows]) -> (TestTable, MemTable) {
     (table, MemTable::try_new(schema, vec![batches]).unwrap())
 }
 
-async fn compare(table: &TestTable, rows: Arc<MemTable>, predicates: &[String]) {
+/// `segment` files to a segment, so that a handful of files has both levels of pruning.
+async fn compare(table: &TestTable, rows: Arc<MemTable>, segment: usize, predicates: &[String]) {
     let index = table.load().await.unwrap();
     let context = session(table, 2);
+    let frame = |context: &SessionContext, index: &FileIndex| {
+        context.read_table(Arc::new(LakeTable::cut(index, segment))).unwrap()
+    };
     for predicate in predicates {
         let selected = |frame: DataFrame| {
             let filter = frame.parse_sql_expr(predicate).unwrap();
@@ -187,12 +191,13 @@ proptest! {
     #[test]
     fn pruned_equals_full(
         mut files in prop::collection::vec(file(), 0..7),
+        segment in 1_usize..5,
         predicates in prop::collection::vec(predicate(), 6),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (table, rows) = build(&mut files).await;
-            compare(&table, Arc::new(rows), &predicates).await;
+            compare(&table, Arc::new(rows), segment, &predicates).await;
         });
     }
 }
