@@ -4,18 +4,21 @@
     python3 -m venv .venv && .venv/bin/pip install -r benches/requirements.txt
     cargo build --release && .venv/bin/python benches/compare.py --rows 50000000 --work /tmp/adlake-bench all
 
-Parts: load, queries, fetch, counts (or `all`). Generated clicks and the loaded lake stay in --work and are used again.
+Parts: load, queries, fetch, counts, ingest (or `all`). Generated clicks and the loaded lake stay in --work and are used again;
+ingest starts from an empty lake of its own.
 Every figure is a median over --runs rounds in which adlake and the peer take turns; the ratio is the median of the
 rounds' ratios, so that a machine whose speed drifts does not favour either side.
 """
 
 import argparse
+import json
 import os
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -273,6 +276,213 @@ def bench_counts(args, server):
     subprocess.run(command, check=True)
 
 
+def send(args, server, protocol, **options):
+    """One run of `adlake bench ingest` against the server; its report."""
+    port = server.flight if protocol in ("arrow", "grpc") else server.http
+    scheme = "grpc" if protocol in ("arrow", "grpc") else "http"
+    command = [args.binary, "bench", "ingest", "--json", "--protocol", protocol, "--url", f"{scheme}://127.0.0.1:{port}"]
+    for name, value in options.items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def click_batches(args, size):
+    """Endless generated clicks in batches of `size`, as pyarrow tables."""
+    import pyarrow.parquet as parquet
+
+    clicks = args.work / "clicks-ingest"
+    if not (clicks / "_done").exists():
+        shutil.rmtree(clicks, ignore_errors=True)
+        command = [args.binary, "generate", "--kind", "clicks", "--rows", "2000000", "--seed", "1", "--out", clicks]
+        command += ["--format", "parquet", "--duplicates", "0", "--late", "0"]
+        subprocess.run([str(part) for part in command], check=True, stderr=subprocess.DEVNULL)
+        (clicks / "_done").touch()
+    table = parquet.read_table(sorted(clicks.rglob("*clicks*.parquet")))
+    while True:
+        for start in range(0, table.num_rows - size + 1, size):
+            yield table.slice(start, size).combine_chunks()
+
+
+def inserted_per_second(insert, batches, seconds):
+    """Rows per second of a peer; every call returns when its rows are stored."""
+    rows, start = 0, time.monotonic()
+    while time.monotonic() - start < seconds:
+        batch = next(batches)
+        insert(batch)
+        rows += batch.num_rows
+    return rows / (time.monotonic() - start)
+
+
+class ClickHouse:
+    """chdb: MergeTree, no deduplication; a batch goes in as an Arrow stream, its fastest way."""
+
+    def __init__(self, args):
+        from chdb import session
+
+        folder = args.work / "chdb-ingest"
+        shutil.rmtree(folder, ignore_errors=True)
+        memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else args.work
+        self.stream = memory / f"adlake-bench-{os.getpid()}.arrow"
+        self.session = session.Session(str(folder))
+        self.session.query("SET max_threads = 2")
+        self.session.query("CREATE DATABASE IF NOT EXISTS bench")
+        self.session.query(
+            "CREATE TABLE bench.clicks (event_id String, event_time DateTime64(6, 'UTC'), impression_id Nullable(String), ad_id String, "
+            "campaign_id String, user_id String, ip String, country String, device String, price_micros Nullable(Int64)) "
+            "ENGINE = MergeTree PARTITION BY toDate(event_time) ORDER BY (ad_id, event_time)"
+        )
+
+    def insert(self, batch):
+        import pyarrow as pa
+
+        with pa.OSFile(str(self.stream), "wb") as file, pa.ipc.new_stream(file, batch.schema) as writer:
+            writer.write_table(batch)
+        self.session.query(f"INSERT INTO bench.clicks SELECT * FROM file('{self.stream}', 'ArrowStream')")
+
+    def close(self):
+        self.stream.unlink(missing_ok=True)
+        self.session.close()
+
+
+def delta_writer(args):
+    from deltalake import write_deltalake
+
+    folder = args.work / "deltalake-ingest"
+    shutil.rmtree(folder, ignore_errors=True)
+    return lambda batch: write_deltalake(str(folder), batch, mode="append")
+
+
+# protocol, options, target of events/s, rows per batch of the peers it is compared with
+INGEST = [
+    ("arrow", {"batch": 10_000}, 500_000, 10_000),
+    ("grpc", {"batch": 1_000}, 250_000, 1_000),
+    ("http", {"batch": 1_000}, 150_000, 1_000),
+    ("http-single", {"connections": 256}, 15_000, None),
+]
+
+
+def bench_ingest(args):
+    lake = args.work / "lake-ingest"
+    shutil.rmtree(lake, ignore_errors=True)
+    prepare_lake(args, lake)
+    with open(args.work / "server-ingest.log", "w") as log:
+        server = Server(args.binary, str(lake), log)
+        try:
+            rates = ingest_rates(args, server)
+            ingest_half_load(args, server, rates)
+            ingest_alongside(args, server, rates)
+            ingest_steady(args, server)
+        finally:
+            server.stop()
+
+
+def ingest_rates(args, server):
+    """Every protocol at full speed, the peers in the same rounds."""
+    clickhouse, delta = ClickHouse(args), delta_writer(args)
+    sizes = {size for *_, size in INGEST if size}
+    batches = {size: click_batches(args, size) for size in sizes}
+    rates = {protocol: [] for protocol, *_ in INGEST}
+    reports = {}
+    peers = {(peer, size): [] for peer in ("ClickHouse", "deltalake") for size in sizes}
+    send(args, server, "grpc", seconds=2)
+    for _ in range(args.ingest_runs):
+        for protocol, options, _, size in INGEST:
+            reports[protocol] = send(args, server, protocol, seconds=args.ingest_seconds, **options)
+            rates[protocol].append(reports[protocol]["events_per_second"])
+        for size in sizes:
+            peers["ClickHouse", size].append(inserted_per_second(clickhouse.insert, batches[size], args.ingest_seconds))
+            peers["deltalake", size].append(inserted_per_second(delta, batches[size], args.ingest_seconds))
+    clickhouse.close()
+    print("\n### Ingest: durable, deduplicated, acknowledged events/s, generator on the same machine (targets >= 1 and >= 5)\n")
+    row("protocol", "rows per batch", "events/s", "target", "generator, cores", "/ ClickHouse", "/ deltalake")
+    row("---", "---:", "---:", "---:", "---:", "---:", "---:")
+    for protocol, options, target, size in INGEST:
+        ratios = [f"{median_ratio(rates[protocol], peers[peer, size]):.2f}" if size else "" for peer in ("ClickHouse", "deltalake")]
+        cores = reports[protocol]["generator_cpu_seconds"] / reports[protocol]["seconds"]
+        row(protocol, options.get("batch", 1), f"{statistics.median(rates[protocol]):,.0f}", f"{target:,}", f"{cores:.2f}", *ratios)
+    for (peer, size), runs in sorted(peers.items()):
+        row(peer, f"{size:,}", f"{statistics.median(runs):,.0f}", "", "", "", "")
+    errors = {protocol: report["errors"] for protocol, report in reports.items() if report["errors"]}
+    print(f"\nerrors: {errors or 'none'}; server memory {rss_mib(server.process.pid):,.0f} MiB")
+    return {protocol: statistics.median(runs) for protocol, runs in rates.items()}
+
+
+def ingest_half_load(args, server, rates):
+    print("\n### Latency of acknowledgement at half of each rate, open loop (targets: p99 <= 500 ms; one event on an idle server <= 30 ms)\n")
+    row("protocol", "events/s sent", "p50 ms", "p99 ms", "max ms", "errors")
+    row("---", "---:", "---:", "---:", "---:", "---:")
+    for protocol, options, *_ in INGEST:
+        report = send(args, server, protocol, seconds=args.ingest_seconds, rate=rates[protocol] / 2, **options)
+        ack = report["ack_ms"]
+        row(protocol, f"{rates[protocol] / 2:,.0f}", f"{ack['p50']:.1f}", f"{ack['p99']:.1f}", f"{ack['max']:.1f}", sum(report["errors"].values()))
+    report = send(args, server, "http-single", connections=1, rate=5, seconds=args.ingest_seconds)
+    ack = report["ack_ms"]
+    row("http-single, idle server", 5, f"{ack['p50']:.1f}", f"{ack['p99']:.1f}", f"{ack['max']:.1f}", sum(report["errors"].values()))
+
+
+def ingest_alongside(args, server, rates):
+    """Queries over a table at rest, alone and while clicks come in at half load."""
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.adbc_ingest("at_rest", next(click_batches(args, 1_000_000)), mode="replace")
+        text = "SELECT country, count(*) AS clicks, sum(price_micros) AS spend FROM at_rest GROUP BY country ORDER BY country"
+
+        def queries_per_second():
+            done, start = 0, time.monotonic()
+            while time.monotonic() - start < args.ingest_seconds:
+                cursor.execute(text)
+                cursor.fetch_arrow_table()
+                done += 1
+            return done / (time.monotonic() - start)
+
+        queries_per_second()
+        alone, together = [], []
+        for _ in range(args.ingest_runs):
+            alone.append(queries_per_second())
+            sending = threading.Thread(
+                target=send, args=(args, server, "grpc"), kwargs={"seconds": args.ingest_seconds + 2, "rate": rates["grpc"] / 2, "batch": 1_000}
+            )
+            sending.start()
+            time.sleep(1)
+            together.append(queries_per_second())
+            sending.join()
+    print("\n### Queries while gRPC ingest runs at half load (ratio: higher is better; target >= 0.7)\n")
+    row("", "queries/s")
+    row("---", "---:")
+    row("alone", f"{statistics.median(alone):.1f}")
+    row("alongside", f"{statistics.median(together):.1f}")
+    row("alongside / alone", f"{median_ratio(together, alone):.2f}")
+
+
+def ingest_steady(args, server):
+    """Commit after commit by one sender; memory is read along the way."""
+    memory, stop = [], threading.Event()
+
+    def watch():
+        while not stop.wait(1):
+            memory.append(rss_mib(server.process.pid))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    batch = 1_000
+    report = send(args, server, "grpc", connections=1, in_flight=1, batch=batch, rows=args.ingest_commits * batch, seconds=86_400)
+    stop.set()
+    watching.join()
+    first, last = report["ack_p99_ms_of_first_1000"], report["ack_p99_ms_of_last_1000"]
+    print(f"\n### {report['requests']:,} commits, one after the other, {batch:,} rows each (targets: p99 ratio <= 1.5, memory flat)\n")
+    if first is None:
+        print("fewer than 2,000 commits: no comparison")
+        return
+    row("", "first thousand", "last thousand", "ratio")
+    row("---", "---:", "---:", "---:")
+    row("commit p99 ms", f"{first:.1f}", f"{last:.1f}", f"{last / first:.2f}")
+    tenth = max(1, len(memory) // 10)
+    begin, end = statistics.median(memory[tenth : 2 * tenth] or memory), statistics.median(memory[-tenth:])
+    row("resident MiB (second and last tenth of the run)", f"{begin:,.0f}", f"{end:,.0f}", f"{end / begin:.2f}")
+
+
 def machine():
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=SQL.parent).stdout.strip()
@@ -288,9 +498,12 @@ def main():
     parser.add_argument("--work", type=Path, default=Path("/tmp/adlake-bench"))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--load-runs", type=int, default=3)
+    parser.add_argument("--ingest-runs", type=int, default=3)
+    parser.add_argument("--ingest-seconds", type=float, default=10)
+    parser.add_argument("--ingest-commits", type=int, default=10_000)
     parser.add_argument("parts", nargs="*", default=["all"])
     args = parser.parse_args()
-    parts = {"load", "queries", "fetch", "counts"} if "all" in args.parts else set(args.parts)
+    parts = {"load", "queries", "fetch", "counts", "ingest"} if "all" in args.parts else set(args.parts)
     args.work.mkdir(parents=True, exist_ok=True)
     machine()
     if "load" in parts:
@@ -308,6 +521,8 @@ def main():
                     bench_counts(args, server)
             finally:
                 server.stop()
+    if "ingest" in parts:
+        bench_ingest(args)
 
 
 if __name__ == "__main__":

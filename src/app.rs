@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! open:   lake → catalog → engine → ingestor, refresher → plug          (embedded: REPL, load, tests)
-//! serve:  open → apply sql/ → bind ports → jobs, HTTP, Flight SQL
+//! serve:  open → apply sql/ → bind ports → jobs, HTTP, gRPC (Flight SQL, ingest)
 //! stop:   refuse → drain → close
 //! ```
 //! Nothing here decides anything: each part does its own work, this file connects them.
@@ -23,7 +23,7 @@ use crate::ingest::{IngestParts, Ingestor};
 use crate::jobs;
 use crate::materialize::{RefreshParts, Refresher};
 use crate::query::{Engine, EngineParts};
-use crate::server::{flight_sql, http};
+use crate::server::{flight_sql, grpc, http};
 use crate::storage::{Lake, LakeLocation};
 
 use commands::Wiring;
@@ -206,8 +206,14 @@ impl App {
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
         };
+        let ingest = grpc::routes(grpc::GrpcParts {
+            ingestor: self.ingestor.clone(),
+            server: self.loaded.config.server.clone(),
+            config: self.loaded.config.flight.clone(),
+            tasks: self.tasks.clone(),
+        });
         self.tasks.spawn("flight", async move {
-            if let Err(error) = flight_sql::serve(parts, listener).await {
+            if let Err(error) = flight_sql::serve(parts, ingest, listener).await {
                 tracing::error!(%error, "Flight SQL server ended; restart the process");
             }
         });

@@ -72,6 +72,8 @@ const OPEN_PATHS: &[&str] = &["base::", "telemetry::", "server::http", "server::
 /// Words of the ad business: they belong to `sql/`, `adops` and the demo's generator.
 const BUSINESS_WORDS: &[&str] = &["campaign", "advertiser", "creative", "impression", "placement"];
 const BUSINESS_HOMES: &[&str] = &["adops", "cli"];
+/// Typed messages of gRPC name the columns of the shipped tables.
+const BUSINESS_FOLDERS: &[&str] = &["server/grpc/"];
 
 const LINES_MAX: usize = 500;
 /// Files over the limit, with the size they may not exceed. Entries only shrink and go.
@@ -240,7 +242,11 @@ fn files_are_small_and_open_with_what_they_are() {
 #[test]
 fn the_engine_knows_no_ad_business() {
     let mut found = Vec::new();
-    for source in sources().iter().filter(|source| !BUSINESS_HOMES.contains(&source.module.as_str())) {
+    let at_home = |source: &&Source| {
+        BUSINESS_HOMES.contains(&source.module.as_str())
+            || BUSINESS_FOLDERS.iter().any(|folder| source.path.starts_with(folder))
+    };
+    for source in sources().iter().filter(|source| !at_home(source)) {
         for (number, line) in source.text.lines().enumerate() {
             let line = line.to_lowercase();
             let words: Vec<&str> = line.split(|c: char| !c.is_alphabetic()).collect();

@@ -51,6 +51,12 @@ impl Commands for Wiring {
 fn inserting(error: IngestError) -> CommandError {
     match error {
         IngestError::Source(inner) => CommandError::from_error(&QueryError::from(*inner)),
+        IngestError::Busy { retry_after, .. } => {
+            CommandError { retry_after: Some(retry_after), ..CommandError::from_error(&error) }
+        }
+        IngestError::NotOwner { ref http, ref grpc, .. } => {
+            CommandError { owner: Some((http.clone(), grpc.clone())), ..CommandError::from_error(&error) }
+        }
         other => CommandError::from_error(&other),
     }
 }
@@ -94,5 +100,5 @@ fn report_batch(reports: &[FileReport]) -> Result<RecordBatch, CommandError> {
     let fields =
         vec![text("file"), text("status"), count("rows"), count("duplicates"), count("rejected"), count("version")];
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .map_err(|error| CommandError { kind: Kind::Internal, message: format!("cannot report the load: {error}") })
+        .map_err(|error| CommandError::new(Kind::Internal, format!("cannot report the load: {error}")))
 }

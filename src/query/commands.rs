@@ -1,6 +1,6 @@
 //! The plug for statements whose work lies above query: INSERT, COPY, REFRESH. `app.rs` plugs in ingest and materialize.
 use super::QueryId;
-use crate::base::{Classify, Kind};
+use crate::base::{Classify, Kind, Span};
 use crate::catalog::{CopyInto, Refresh};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -14,6 +14,10 @@ use tokio_util::sync::CancellationToken;
 pub struct CommandError {
     pub kind: Kind,
     pub message: String,
+    /// Running the same again may help after this long.
+    pub retry_after: Option<Span>,
+    /// Another process that would carry it out: `host:port` of its HTTP and of its gRPC server.
+    pub owner: Option<(String, String)>,
 }
 impl Classify for CommandError {
     fn kind(&self) -> Kind {
@@ -21,8 +25,12 @@ impl Classify for CommandError {
     }
 }
 impl CommandError {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after: None, owner: None }
+    }
+
     pub fn from_error(error: &(impl Classify + 'static)) -> Self {
-        Self { kind: error.kind(), message: error.public_message() }
+        Self::new(error.kind(), error.public_message())
     }
 }
 

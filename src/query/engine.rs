@@ -23,7 +23,7 @@ use super::stream::Limit;
 use super::system::Columns;
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::base::{Clock, Tasks};
-use crate::catalog::{Catalog, Plan};
+use crate::catalog::{Catalog, Create, Plan};
 use crate::storage::{Lake, TableVersion};
 
 /// What an engine is made of.
@@ -231,6 +231,15 @@ impl Engine {
     /// A definition that cannot work (it names the object), or somebody else's change in between (`Conflict`).
     pub async fn apply(&self, plan: Plan) -> Result<(), QueryError> {
         ddl::apply(&self.0, plan).await.map(|_| ())
+    }
+
+    /// The table that `create` names becomes what `create` says, with the rows of table `rows_of`, which is no object of its own
+    /// afterwards. Readers see the old table or the new one, never none.
+    ///
+    /// # Errors
+    /// A view that does not work with the new columns, a table that is gone; then nothing has changed.
+    pub async fn replace_table(&self, create: Create, rows_of: &str) -> Result<(), QueryError> {
+        ddl::replace_table(&self.0, create, rows_of).await
     }
 }
 

@@ -10,6 +10,12 @@ pub struct ServerConfig {
     pub insecure: bool,
     /// Longest wait for accepted work when stopping.
     pub drain: Span,
+    /// Batches of one gRPC `AppendStream` or Flight `DoPut` in work.
+    pub append_batches: usize,
+    /// Bytes of one such call in work.
+    pub append_size: ByteSize,
+    /// Bytes of all such calls of a protocol in work.
+    pub append_memory: ByteSize,
 }
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,14 +1,19 @@
 //! The one table from [`Kind`] to HTTP status, gRPC code and SQLSTATE, and what a failure looks like at the edge.
 //!
 //! Every protocol answers from a [`Fault`]: the kind, the text a client may see, and the position in the statement when
-//! one is known. How a fault is written on the wire is each protocol's matter.
+//! one is known. How a fault is written on the wire is each protocol's matter; what both gRPC protocols write is here
+//! ([`Fault::into_status`]).
 
 use datafusion::error::DataFusionError;
 
-use crate::base::{Classify, Kind};
+use bytes::Bytes;
+use prost::Message;
+use tonic::metadata::{MetadataMap, MetadataValue};
+
+use crate::base::{Classify, Kind, Span};
 use crate::catalog::CatalogError;
 use crate::ingest::IngestError;
-use crate::query::QueryError;
+use crate::query::{CommandError, QueryError};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,17 @@ pub struct Fault {
     pub kind: Kind,
     pub message: String,
     pub position: Option<Position>,
+    /// Sending the same again may help after this long.
+    pub retry_after: Option<Span>,
+    /// Another process that would take the request.
+    pub owner: Option<Owner>,
+}
+
+/// Where another adlake process listens: `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub http: String,
+    pub grpc: String,
 }
 
 /// 1-based place in the text of a statement.
@@ -56,25 +72,128 @@ pub struct Position {
     pub column: u64,
 }
 
+impl Fault {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), position: None, retry_after: None, owner: None }
+    }
+
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Kind::InvalidArgument, message)
+    }
+
+    /// What both gRPC protocols answer: code and message; in the metadata `sqlstate`, `error-kind`, `retry-after-ms` and
+    /// `adlake-owner`; `google.rpc.RetryInfo` in the details.
+    pub fn into_status(self) -> tonic::Status {
+        let row = status_of(self.kind);
+        let mut metadata = MetadataMap::new();
+        metadata.insert("sqlstate", MetadataValue::from_static(row.sqlstate));
+        metadata.insert("error-kind", MetadataValue::from_static(self.kind.as_str()));
+        if let Some(owner) = self.owner.and_then(|owner| MetadataValue::try_from(owner.grpc).ok()) {
+            metadata.insert("adlake-owner", owner);
+        }
+        let message = shortened(self.message);
+        let Some(span) = self.retry_after else {
+            return tonic::Status::with_metadata(row.grpc, message, metadata);
+        };
+        let millis = u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX);
+        metadata.insert("retry-after-ms", MetadataValue::from(millis));
+        let details = retry_info(row.grpc, &message, span);
+        tonic::Status::with_details_and_metadata(row.grpc, message, details, metadata)
+    }
+}
+
+/// Longest message of a gRPC status: it travels in a header, percent-encoded, and Java clients take 8 KiB of headers.
+const MESSAGE_BYTES_MAX: usize = 2_000;
+
+fn shortened(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let mut end = MESSAGE_BYTES_MAX;
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+/// `google.rpc.Status` (google/rpc/status.proto).
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<RpcAny>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+struct RpcAny {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo` (google/rpc/error_details.proto).
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<RpcDuration>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, PartialEq, Message)]
+struct RpcDuration {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+/// What gRPC clients with a retry policy look for.
+fn retry_info(code: tonic::Code, message: &str, after: Span) -> Bytes {
+    let after = after.duration();
+    let seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(after.subsec_nanos()).unwrap_or_default();
+    let info = RetryInfo { retry_delay: Some(RpcDuration { seconds, nanos }) };
+    let type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
+    let details = vec![RpcAny { type_url, value: info.encode_to_vec() }];
+    RpcStatus { code: code as i32, message: message.to_owned(), details }.encode_to_vec().into()
+}
+
 impl From<&CatalogError> for Fault {
     fn from(error: &CatalogError) -> Self {
-        Self { kind: error.kind(), message: error.public_message(), position: position_of(error) }
+        Self { position: position_of(error), ..Self::new(error.kind(), error.public_message()) }
     }
 }
 
 impl From<&QueryError> for Fault {
     fn from(error: &QueryError) -> Self {
-        let position = match error {
-            QueryError::Catalog(inner) => position_of(inner),
-            _ => None,
-        };
-        Self { kind: error.kind(), message: error.public_message(), position }
+        let fault = Self::new(error.kind(), error.public_message());
+        match error {
+            QueryError::Catalog(inner) => Self { position: position_of(inner), ..fault },
+            QueryError::Command(CommandError { retry_after, owner, .. }) => {
+                let owner = owner.clone().map(|(http, grpc)| Owner { http, grpc });
+                Self { retry_after: *retry_after, owner, ..fault }
+            }
+            _ => fault,
+        }
     }
 }
 
 impl From<&IngestError> for Fault {
     fn from(error: &IngestError) -> Self {
-        Self { kind: error.kind(), message: error.public_message(), position: None }
+        let fault = Self::new(error.kind(), error.public_message());
+        match error {
+            IngestError::Busy { retry_after, .. } => Self { retry_after: Some(*retry_after), ..fault },
+            IngestError::NotOwner { http, grpc, .. } => {
+                Self { owner: Some(Owner { http: http.clone(), grpc: grpc.clone() }), ..fault }
+            }
+            _ => fault,
+        }
     }
 }
 
@@ -112,5 +231,30 @@ mod tests {
         assert_eq!(Fault::from(inside.context("while reading")).kind, Kind::Cancelled);
         let memory = DataFusionError::ResourcesExhausted("10 MB".into());
         assert_eq!(status_of(Fault::from(memory).kind).http, 429);
+    }
+
+    #[test]
+    fn a_busy_server_says_when_to_come_again() {
+        let busy = IngestError::Busy { message: "queue full".into(), retry_after: Span::from_millis(1_500) };
+        let status = Fault::from(&busy).into_status();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(status.metadata().get("retry-after-ms").unwrap(), "1500");
+        let details = RpcStatus::decode(status.details()).unwrap();
+        let info = RetryInfo::decode(&details.details[0].value[..]).unwrap();
+        assert_eq!(info.retry_delay, Some(RpcDuration { seconds: 1, nanos: 500_000_000 }));
+    }
+
+    #[test]
+    fn another_owner_is_named() {
+        let elsewhere = IngestError::NotOwner { table: "t".into(), http: "h:1".into(), grpc: "h:2".into() };
+        let status = Fault::from(&elsewhere).into_status();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+        assert_eq!(status.metadata().get("adlake-owner").unwrap(), "h:2");
+    }
+
+    #[test]
+    fn long_messages_fit_the_headers_of_java_clients() {
+        let status = Fault::invalid("é".repeat(5_000)).into_status();
+        assert!(status.message().len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
     }
 }

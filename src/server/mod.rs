@@ -2,10 +2,13 @@
 //!
 //! Layer 6. Imports `query`, `ingest`, `catalog`, `auth`, `base`; one protocol never imports another.
 
+pub mod appends;
+pub mod arrow_payload;
 pub mod config;
 pub mod encode;
 pub mod error;
 pub mod flight_sql;
+pub mod grpc;
 pub mod http;
 
 pub use config::{FlightConfig, HttpConfig, ServerConfig};

@@ -285,10 +285,51 @@ def test_bulk_ingest(server, cursor):
     assert cursor.adbc_ingest("adbc_bulk", BULK, mode="create_append") == 3
     with pytest.raises(adbc_driver_manager.Error):
         cursor.adbc_ingest("adbc_bulk", pa.table({"nam": pa.array(["a"])}), mode="append")
-    with pytest.raises(adbc_driver_manager.NotSupportedError):
-        cursor.adbc_ingest("adbc_bulk", BULK, mode="replace")
     assert server.sql("SELECT count(*) AS n, sum(id) AS s, count(name) AS names FROM adbc_bulk") == [{"n": 9, "s": 18, "names": 6}]
+    other = pa.table({"id": pa.array(["x", "y"]), "at": pa.array([1.5, 2.5])})
+    assert cursor.adbc_ingest("adbc_bulk", other, mode="replace") == 2
+    assert server.sql("SELECT id, at FROM adbc_bulk ORDER BY id") == [{"id": "x", "at": 1.5}, {"id": "y", "at": 2.5}]
+    assert [row["name"] for row in server.sql("SELECT name FROM system.tables WHERE name LIKE 'adbc_bulk%'")] == ["adbc_bulk"]
     cursor.execute("DROP TABLE adbc_bulk")
+    assert cursor.adbc_ingest("adbc_bulk", other, mode="replace") == 2, "replace makes a table that is not there"
+    assert cursor.adbc_ingest("adbc_bulk", other.slice(0, 0), mode="replace") == 0
+    assert server.sql("SELECT count(*) AS n, count(at) AS at FROM adbc_bulk") == [{"n": 0, "at": 0}]
+    cursor.execute("DROP TABLE adbc_bulk")
+
+
+def test_a_replaced_table_is_never_missing_or_half(server):
+    """Readers while a table is replaced over and over see one whole table or the next."""
+    table = lambda value: pa.table({"value": pa.array([value] * 1_000)})
+    stop, seen, failures = threading.Event(), set(), []
+
+    def read():
+        while not stop.is_set():
+            try:
+                (row,) = server.sql("SELECT min(value) AS low, max(value) AS high, count(*) AS n FROM adbc_swap")
+                if row["low"] != row["high"] or row["n"] != 1_000:
+                    failures.append(row)
+                seen.add(row["low"])
+            except Exception as error:  # noqa: BLE001: any failure of a reader fails the test
+                failures.append(error)
+
+    with connect(server) as connection, connection.cursor() as cursor:
+        cursor.adbc_ingest("adbc_swap", table(0), mode="create")
+        readers = [threading.Thread(target=read) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for value in range(1, 21):
+            cursor.adbc_ingest("adbc_swap", table(value), mode="replace")
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert not failures, failures[:3]
+        assert len(seen) > 1
+        # A view that needs a column holds the table to it.
+        cursor.execute("CREATE VIEW adbc_swap_view AS SELECT value + 1 AS more FROM adbc_swap")
+        with pytest.raises(adbc_driver_manager.Error):
+            cursor.adbc_ingest("adbc_swap", pa.table({"other": [1]}), mode="replace")
+        assert server.sql("SELECT max(more) AS more FROM adbc_swap_view") == [{"more": 21}]
+        assert [row["name"] for row in server.sql("SELECT name FROM system.tables WHERE name LIKE 'adbc_swap_%'")] == []
 
 
 def test_nested_and_view_types_survive(cursor):

@@ -178,7 +178,7 @@ impl Commands for Writer {
 
     async fn copy_into(&self, _copy: CopyInto, _context: CommandContext) -> Result<RecordBatch, CommandError> {
         let message = "COPY is tested with ingest".to_owned();
-        Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
+        Err(CommandError::new(adlake::base::Kind::Unimplemented, message))
     }
 
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {

@@ -16,6 +16,8 @@ mod zipf;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use indicatif::HumanCount;
@@ -108,6 +110,9 @@ pub struct GenerateArgs {
 }
 
 const ROWS: u64 = 1_000_000;
+/// The world of [`clicks`].
+const CLICKED_ADS: u32 = 2_000_000;
+const CLICKING_USERS: u32 = 10_000_000;
 
 /// Generates, and says on standard error what.
 ///
@@ -159,6 +164,19 @@ pub async fn write_files(
     let counted = meter.clone();
     let work = tokio::task::spawn_blocking(move || write(&traffic, kinds, format, &folder, &counted));
     meter::watch(work, &meter, &mut Display::of_statement()).await?
+}
+
+/// A number of clicks of today, for whoever sends them.
+///
+/// # Errors
+/// None that can happen.
+pub fn clicks(seed: u64, row_count: usize, now: Timestamp) -> Result<RecordBatch, ArrowError> {
+    let rows = row_count as u64;
+    let world = World::new(seed, CLICKED_ADS, CLICKING_USERS);
+    let traffic = Traffic { world, day: Day::new(now, DAY_MICROS), rows, late: 0.0, duplicates: 0.0 };
+    let mut source = traffic::Source::new(&traffic, Kind::Clicks, 0, 0..rows);
+    let events: Vec<_> = std::iter::from_fn(|| source.draw_at(Some(now))).map(|(event, _)| event).collect();
+    columns::batch(Kind::Clicks, &events)
 }
 
 /// One line per kind.

@@ -162,7 +162,7 @@ fn unused(plan: &Plan) -> impl Iterator<Item = String> {
     })
 }
 
-async fn delete(engine: &Inner, paths: impl Iterator<Item = String>) {
+pub(super) async fn delete(engine: &Inner, paths: impl Iterator<Item = String>) {
     for path in paths {
         if let Err(error) = engine.lake.delete_table(&path).await {
             let error = crate::base::error::chain(&error);

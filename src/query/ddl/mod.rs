@@ -12,6 +12,7 @@ mod alter;
 mod apply;
 mod check;
 mod proposal;
+mod swap;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::catalog::{CatalogError, Change, Create, DropObject, ObjectKind, Plan}
 pub(super) use alter::add_column;
 pub(super) use apply::apply;
 pub(super) use check::plan_described;
+pub(super) use swap::replace_table;
 
 /// CREATE of any kind; the answer is a sentence.
 pub(super) async fn create(engine: &Arc<Inner>, create: Create) -> Result<String, QueryError> {

@@ -6,9 +6,9 @@
 use super::error::{internal, invalid, status};
 use super::parameters::{Loss, lossless_cast};
 use super::service::Service;
-use crate::base::{Classify, Kind, suggestion};
+use crate::base::{Kind, suggestion};
 use crate::catalog::{Catalog, Definition, Statement, parse_statement};
-use crate::ingest::AppendReport;
+use crate::ingest::{AppendReport, IngestError};
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
@@ -171,7 +171,7 @@ fn accepted(report: &AppendReport) -> i64 {
 }
 
 /// An error of the rows themselves comes back through ingest as a cause; it is shown as it was.
-fn ingest_status(error: &(impl Classify + 'static)) -> Status {
+fn ingest_status(error: &IngestError) -> Status {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(inner) = cause {
         if let Some(status) = inner.downcast_ref::<Status>() {

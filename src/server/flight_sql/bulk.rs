@@ -1,13 +1,15 @@
 //! `CommandStatementIngest` (ADBC `adbc_ingest`): Arrow rows into a table, all in one commit.
 //!
-//! `append`, `create` and `create_append` are done here; `replace` and temporary tables answer `UNIMPLEMENTED`.
+//! `append`, `create`, `create_append` and `replace`. A replaced table is written beside the old one and takes its place in one
+//! catalog edit: readers see the old or the new table, never none. Temporary tables answer `UNIMPLEMENTED`.
 
 use super::batch_insert::{place, table_columns};
-use super::error::{invalid, status, unimplemented};
+use super::error::{classified, internal, invalid, status, unimplemented};
 use super::metadata::sql_type;
 use super::service::Service;
 use super::{CATALOG, PUBLIC};
 use crate::base::Kind;
+use crate::catalog::{Statement, parse_statement};
 use crate::query::{Params, Session};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -21,6 +23,7 @@ use tonic::Status;
 enum Action {
     Append,
     Create,
+    Replace,
 }
 
 /// Decides by the client's options and whether the table exists; pure.
@@ -44,9 +47,7 @@ fn decide(command: &CommandStatementIngest, exists: bool) -> Result<Action, Stat
         (true, TableExistsOption::Fail | TableExistsOption::Unspecified, _) => {
             Err(status(Kind::AlreadyExists, format!("table '{table}' exists already; ingest with mode append")))
         }
-        (true, TableExistsOption::Replace, _) => Err(unimplemented(
-            "replacing a table by ingest is not supported yet; drop the table, then ingest with mode create",
-        )),
+        (true, TableExistsOption::Replace, _) => Ok(Action::Replace),
         (false, _, TableNotExistOption::Create) => Ok(Action::Create),
         (false, _, TableNotExistOption::Fail | TableNotExistOption::Unspecified) => Err(status(
             Kind::NotFound,
@@ -69,6 +70,10 @@ fn create_table(table: &str, schema: &Schema) -> Result<String, Status> {
     Ok(format!("CREATE TABLE {} ({})", quote(table), columns.join(", ")))
 }
 
+fn parsed(sql: &str) -> Result<Statement, Status> {
+    parse_statement(sql).map_err(|error| classified(&error))
+}
+
 impl Service {
     /// Ingests all rows in one commit; returns how many the table gained.
     pub(super) async fn ingest(
@@ -79,19 +84,49 @@ impl Service {
     ) -> Result<i64, Status> {
         let exists = self.catalog().snapshot().relations.contains_key(&command.table);
         let action = decide(&command, exists)?;
-        let Some(first) = batches.next().await.transpose()? else { return Ok(0) };
-        if action == Action::Create {
-            let sql = create_table(&command.table, &first.schema())?;
-            self.run_to_end(&sql, Params::None, session).await?;
-        }
-        let appended = self.append_named(&command.table, first, batches).await;
-        if appended.is_err() && action == Action::Create {
-            let undo = format!("DROP TABLE IF EXISTS \"{}\"", command.table.replace('"', "\"\""));
-            if let Err(error) = self.run_to_end(&undo, Params::None, session).await {
-                tracing::warn!(table = command.table, %error, "could not drop the table of a failed ingest");
+        let Some(first) = batches.next().await.transpose()? else {
+            return Err(invalid("the rows to ingest have no schema; send at least the Arrow schema message"));
+        };
+        let table = &command.table;
+        match action {
+            Action::Append => self.append_named(table, first, batches).await,
+            Action::Create => self.create_with(table, first, batches, session).await,
+            Action::Replace => {
+                let Statement::Create(create) = parsed(&create_table(table, &first.schema())?)? else {
+                    return Err(internal("a CREATE TABLE is not one"));
+                };
+                let beside = format!("{table}__replacing_{}", uuid::Uuid::new_v4().simple());
+                let rows = self.create_with(&beside, first, batches, session).await?;
+                if let Err(error) = self.engine().replace_table(*create, &beside).await {
+                    self.drop_unfinished(&beside, session).await;
+                    return Err(classified(&error));
+                }
+                Ok(rows)
             }
         }
+    }
+
+    /// A new table with these rows, or none.
+    async fn create_with(
+        &self,
+        table: &str,
+        first: RecordBatch,
+        rest: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+        session: &Arc<Session>,
+    ) -> Result<i64, Status> {
+        self.run_to_end(&create_table(table, &first.schema())?, Params::None, session).await?;
+        let appended = self.append_named(table, first, rest).await;
+        if appended.is_err() {
+            self.drop_unfinished(table, session).await;
+        }
         appended
+    }
+
+    async fn drop_unfinished(&self, table: &str, session: &Arc<Session>) {
+        let undo = format!("DROP TABLE IF EXISTS \"{}\"", table.replace('"', "\"\""));
+        if let Err(error) = self.run_to_end(&undo, Params::None, session).await {
+            tracing::warn!(table, %error, "could not drop the table of a failed ingest");
+        }
     }
 
     async fn append_named(
@@ -131,7 +166,8 @@ mod tests {
         assert_eq!(decide(&both, true).unwrap(), Action::Append);
         assert_eq!(decide(&both, false).unwrap(), Action::Create);
         let replace = command(TableExistsOption::Replace, TableNotExistOption::Create);
-        assert_eq!(decide(&replace, true).unwrap_err().code(), tonic::Code::Unimplemented);
+        assert_eq!(decide(&replace, true).unwrap(), Action::Replace);
+        assert_eq!(decide(&replace, false).unwrap(), Action::Create);
     }
 
     #[test]

@@ -1,37 +1,30 @@
-//! Our errors as gRPC statuses, by the one table in `server/error.rs`.
+//! Our errors as gRPC statuses, by the one table in `server/error.rs`, written as [`Fault::into_status`] says.
 //!
-//! The message carries position and suggestion, as every protocol's does; the SQLSTATE and the kind go beside it in the
-//! metadata keys `sqlstate` and `error-kind`.
+//! The message carries position and suggestion, as every protocol's does.
 
-use crate::base::{Classify, Kind};
+use crate::base::Kind;
 use crate::query::QueryError;
-use crate::server::error::status_of;
+use crate::server::error::Fault;
 use arrow::error::ArrowError;
 use arrow_flight::error::FlightError;
 use datafusion::error::DataFusionError;
-use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
-
-/// Longest message sent: it travels in a header, percent-encoded, and Java clients take 8 KiB of headers.
-const MESSAGE_BYTES_MAX: usize = 2_000;
 
 /// A status of `kind` with a sentence for the user.
 pub(super) fn status(kind: Kind, message: impl Into<String>) -> Status {
-    let row = status_of(kind);
-    let mut metadata = MetadataMap::new();
-    metadata.insert("sqlstate", MetadataValue::from_static(row.sqlstate));
-    metadata.insert("error-kind", MetadataValue::from_static(kind.as_str()));
-    Status::with_metadata(row.grpc, shortened(message.into()), metadata)
+    Fault::new(kind, message).into_status()
 }
 
 /// Any module's error as it reaches the client.
-pub(super) fn classified(error: &(impl Classify + 'static)) -> Status {
-    let kind = error.kind();
-    let message = error.public_message();
-    if kind == Kind::Internal || kind == Kind::DataLoss {
-        tracing::error!(%kind, %message, "statement failed");
+pub(super) fn classified<E>(error: &E) -> Status
+where
+    for<'e> Fault: From<&'e E>,
+{
+    let fault = Fault::from(error);
+    if fault.kind == Kind::Internal || fault.kind == Kind::DataLoss {
+        tracing::error!(kind = %fault.kind, message = %fault.message, "statement failed");
     }
-    status(kind, message)
+    fault.into_status()
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Status {
@@ -85,18 +78,6 @@ fn status_too_large(status: &Status) -> Status {
     self::status(Kind::ResourceExhausted, format!("{}; send smaller batches", status.message()))
 }
 
-fn shortened(mut message: String) -> String {
-    if message.len() > MESSAGE_BYTES_MAX {
-        let mut end = MESSAGE_BYTES_MAX;
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        message.truncate(end);
-        message.push('…');
-    }
-    message
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,12 +88,6 @@ mod tests {
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(status.message(), "table 'x' not found");
         assert_eq!(status.metadata().get("sqlstate").and_then(|v| v.to_str().ok()), Some("42P01"));
-    }
-
-    #[test]
-    fn long_messages_fit_the_headers_of_java_clients() {
-        let status = invalid("é".repeat(5_000));
-        assert!(status.message().len() <= MESSAGE_BYTES_MAX + '…'.len_utf8());
     }
 
     #[test]

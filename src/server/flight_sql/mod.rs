@@ -3,7 +3,7 @@
 //! ```text
 //! connection ─► edge (GetSchema …) ─► service ─┬─► statements ─► query::Engine ─► outgoing ─► direct ─► client
 //!   session ◄──────────┘                       ├─► prepared (+ parameters, batch_insert)
-//!                                              ├─► bulk ─────────► ingest::Ingestor
+//!                                              ├─► bulk, put ────► ingest::Ingestor
 //!                                              ├─► metadata/
 //!                                              └─► actions (cancel, session options)
 //! ```
@@ -22,7 +22,8 @@
 //! |---|---|
 //! | CommandStatementQuery, CommandStatementUpdate, GetSchema | `statements` |
 //! | CreatePreparedStatement, ClosePreparedStatement, CommandPreparedStatementQuery/-Update | `prepared` |
-//! | CommandStatementIngest (append, create, create_append) | `bulk` |
+//! | CommandStatementIngest (append, create, create_append, replace) | `bulk` |
+//! | DoPut to a path `[table]` | `put` |
 //! | CommandGetCatalogs, -DbSchemas, -Tables, -TableTypes, -SqlInfo, -XdbcTypeInfo, keys (empty sets) | `metadata` |
 //! | Handshake, SetSessionOptions, GetSessionOptions, CloseSession | `session`, `actions` |
 //! | CancelFlightInfo, CancelQuery | `actions` |
@@ -43,6 +44,7 @@ mod metadata;
 mod outgoing;
 mod parameters;
 mod prepared;
+mod put;
 mod running;
 mod service;
 mod session;
@@ -59,6 +61,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tonic::service::Routes;
 
 /// The one catalog all objects live in.
 const CATALOG: &str = "adlake";
@@ -84,11 +87,11 @@ pub struct FlightParts {
     pub tasks: Tasks,
 }
 
-/// Serves until `tasks` stops: refuses new calls, finishes accepted ones, returns.
+/// Serves Flight, and `others` beside it, until `tasks` stops: refuses new calls, finishes accepted ones, returns.
 ///
 /// # Errors
 /// When the gRPC transport cannot run on `listener`.
-pub async fn serve(parts: FlightParts, listener: TcpListener) -> std::io::Result<()> {
+pub async fn serve(parts: FlightParts, others: Routes, listener: TcpListener) -> std::io::Result<()> {
     let stop = parts.tasks.stop_signal();
     let max_message = parts.config.max_message_size.as_usize();
     let service = service::Service::new(parts)?;
@@ -102,7 +105,7 @@ pub async fn serve(parts: FlightParts, listener: TcpListener) -> std::io::Result
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(server)
+        .add_routes(others.add_service(server))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await
         .map_err(std::io::Error::other)

@@ -165,6 +165,26 @@ pub(super) fn batches_of(
     FlightRecordBatchStream::new_from_flight_data(messages.boxed()).map_err(from_client_stream)
 }
 
+/// As [`batches_of`]; a stream with a schema and no batch gives one without rows, so that its columns are known.
+pub(super) fn batches_with_schema(
+    stream: PeekableFlightDataStream,
+) -> impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static {
+    let messages = stream.map_err(FlightError::from).try_filter(|message| {
+        let speaks = !message.data_header.is_empty();
+        futures::future::ready(speaks)
+    });
+    let batches = FlightRecordBatchStream::new_from_flight_data(messages.boxed());
+    let next = |(mut batches, came): (FlightRecordBatchStream, bool)| async move {
+        let batch = match batches.next().await {
+            Some(batch) => batch.map_err(from_client_stream),
+            None if came => return None,
+            None => Ok(RecordBatch::new_empty(batches.schema()?.clone())),
+        };
+        Some((batch, (batches, true)))
+    };
+    futures::stream::unfold((batches, false), next).boxed()
+}
+
 /// All rows bound to a query, which must stay small: they travel in the ticket.
 pub(super) async fn collect_bound(
     mut batches: impl Stream<Item = Result<RecordBatch, Status>> + Unpin,

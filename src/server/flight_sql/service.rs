@@ -3,7 +3,7 @@
 use super::encode::{self, DataStream};
 use super::error::{internal, invalid, unimplemented};
 use super::metadata::{self, Table};
-use super::parameters::batches_of;
+use super::parameters::{batches_of, batches_with_schema};
 use super::prepared::PreparedStatements;
 use super::running::Running;
 use super::session::{Sessions, basic_user};
@@ -13,6 +13,7 @@ use crate::base::Tasks;
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use crate::query::{Engine, Session};
+use crate::server::appends::Appends;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
@@ -42,6 +43,7 @@ struct Shared {
     sessions: Arc<Sessions>,
     prepared: PreparedStatements,
     running: Arc<Running>,
+    appends: Appends,
     sql_info: SqlInfoData,
     type_info: XdbcTypeInfoData,
 }
@@ -54,6 +56,7 @@ impl Service {
             sessions: Arc::new(Sessions::new(idle, clock.clone())),
             prepared: PreparedStatements::new(parts.config.max_prepared, idle, clock),
             running: Arc::default(),
+            appends: Appends::new(parts.ingestor.clone(), parts.tasks.clone(), &parts.server, "flight"),
             sql_info: metadata::sql_info(idle.duration()).map_err(std::io::Error::other)?,
             type_info: metadata::type_info().map_err(std::io::Error::other)?,
             parts,
@@ -86,6 +89,10 @@ impl Service {
 
     pub fn running(&self) -> &Arc<Running> {
         &self.0.running
+    }
+
+    pub fn appends(&self) -> &Appends {
+        &self.0.appends
     }
 
     fn session<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
@@ -240,7 +247,7 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let session = self.session(&request)?;
-        self.ingest(command, &session, batches_of(request.into_inner())).await
+        self.ingest(command, &session, batches_with_schema(request.into_inner())).await
     }
 
     // prepared statements
@@ -453,12 +460,21 @@ impl FlightSqlService for Service {
         Err(transactions_unsupported())
     }
 
+    /// Anything that is no Flight SQL command: a table's path.
+    async fn do_put_fallback(
+        &self,
+        request: Request<PeekableFlightDataStream>,
+        _message: Any,
+    ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
+        self.put(request, self.0.parts.config.max_message_size.as_usize()).await
+    }
+
     async fn do_put_error_callback(
         &self,
         _request: Request<PeekableFlightDataStream>,
         error: DoPutError,
     ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
-        Err(invalid(format!("DoPut must begin with a Flight SQL command: {error}")))
+        Err(invalid(format!("DoPut must begin with a Flight SQL command or a table's path: {error}")))
     }
 
     async fn do_exchange_fallback(

@@ -24,7 +24,7 @@ use super::Shared;
 use super::accept::Format;
 use super::endpoint::{Endpoint, Facts};
 use super::problem::PROBLEM_JSON;
-use super::{sql_type, value};
+use super::{rows, sql_type, value};
 use crate::catalog::EndpointResult;
 
 const PROBLEM: &str = "Problem";
@@ -33,7 +33,7 @@ pub async fn document(State(shared): State<Arc<Shared>>) -> Json<OpenApi> {
     let table = shared.endpoints.table(&shared.parts.catalog);
     let mut paths = PathsBuilder::new()
         .path("/v1/sql", PathItem::new(HttpMethod::Post, sql()))
-        .path("/v1/tables/{table}/rows", PathItem::new(HttpMethod::Post, rows()))
+        .path("/v1/tables/{table}/rows", PathItem::new(HttpMethod::Post, append_rows()))
         .path("/healthz", PathItem::new(HttpMethod::Get, plain("healthz", "The process lives", "application/json")))
         .path(
             "/readyz",
@@ -188,8 +188,61 @@ fn sql_answer() -> Schema {
     OneOfBuilder::new().item(Schema::from(table)).item(Schema::from(done)).into()
 }
 
-fn rows() -> Operation {
+fn append_rows() -> Operation {
     let row: Schema = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(true))).into();
+    let array = ArrayBuilder::new().items(RefOr::T(row.clone()));
+    let one_or_many = OneOfBuilder::new().item(Schema::from(array)).item(row.clone());
+    let body = RequestBodyBuilder::new()
+        .description(Some("Content-Encoding gzip and zstd are understood"))
+        .required(Some(Required::True))
+        .content("application/x-ndjson", Content::new(Some(row)))
+        .content("application/json", Content::new(Some(Schema::from(one_or_many))))
+        .build();
+    let table = ParameterBuilder::new()
+        .name("table")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+    let wishes = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["reject", "fail"]));
+    let on_bad_row = optional(ParameterIn::Query, rows::ON_BAD_ROW, wishes).description(Some(
+        "reject: a bad row is left out; fail: it refuses the request. Without it, as the table says",
+    ));
+    let id = optional(ParameterIn::Header, "Adlake-Producer-Id", ObjectBuilder::new().schema_type(Type::String))
+        .description(Some("the sender of numbered requests: 1 to 128 printable ASCII characters"));
+    let sequence = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(0));
+    let sequence = optional(ParameterIn::Header, "Adlake-Sequence", sequence).description(Some(
+        "grows by one with every request of the producer; a repeated one gets the first one's answer",
+    ));
+    let ok = ResponseBuilder::new()
+        .description("What became of the rows; the accepted ones are committed")
+        .content("application/json", Content::new(Some(rows_report())));
+    let elsewhere = ResponseBuilder::new().description("Another process takes this table's rows; Location says which");
+    OperationBuilder::new()
+        .operation_id(Some("append_rows"))
+        .tag("rows")
+        .summary(Some("Append rows to a table; committed before the reply"))
+        .parameter(table)
+        .parameter(on_bad_row)
+        .parameter(id)
+        .parameter(sequence)
+        .request_body(Some(body))
+        .responses(
+            ResponsesBuilder::new()
+                .response("200", ok)
+                .response("307", elsewhere)
+                .response("default", problem_response()),
+        )
+        .build()
+}
+
+fn optional(place: ParameterIn, name: &str, schema: ObjectBuilder) -> ParameterBuilder {
+    ParameterBuilder::new().name(name).parameter_in(place).required(Required::False).schema(Some(schema))
+}
+
+fn rows_report() -> Schema {
     let rejected = ObjectBuilder::new()
         .property("line", ObjectBuilder::new().schema_type(Type::Integer))
         .property("field", nullable(Type::String))
@@ -200,30 +253,10 @@ fn rows() -> Operation {
         .property("accepted", ObjectBuilder::new().schema_type(Type::Integer))
         .property("duplicates", ObjectBuilder::new().schema_type(Type::Integer))
         .property("rejected", ArrayBuilder::new().items(RefOr::T(Schema::from(rejected))))
-        .property("version", ObjectBuilder::new().schema_type(Type::Integer));
-    let report = ["accepted", "duplicates", "rejected", "version"].into_iter().fold(report, ObjectBuilder::required);
-    let body = RequestBodyBuilder::new()
-        .description(Some("Content-Encoding gzip and zstd are understood"))
-        .required(Some(Required::True))
-        .content("application/x-ndjson", Content::new(Some(row.clone())))
-        .content("application/json", Content::new(Some(Schema::from(ArrayBuilder::new().items(RefOr::T(row))))))
-        .build();
-    let table = ParameterBuilder::new()
-        .name("table")
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
-    let ok = ResponseBuilder::new()
-        .description("What became of the rows; the accepted ones are committed")
-        .content("application/json", Content::new(Some(Schema::from(report))));
-    OperationBuilder::new()
-        .operation_id(Some("append_rows"))
-        .tag("rows")
-        .summary(Some("Append rows to a table; committed before the reply"))
-        .parameter(table)
-        .request_body(Some(body))
-        .responses(ResponsesBuilder::new().response("200", ok).response("default", problem_response()))
-        .build()
+        .property("version", ObjectBuilder::new().schema_type(Type::Integer))
+        .property("replayed", ObjectBuilder::new().schema_type(Type::Boolean));
+    let names = ["accepted", "duplicates", "rejected", "version", "replayed"];
+    names.into_iter().fold(report, ObjectBuilder::required).into()
 }
 
 fn plain(id: &str, summary: &str, media_type: &str) -> Operation {

@@ -3,12 +3,12 @@
 //! A handler returns a [`Problem`]; it travels as a response extension and is written by `observe`, which knows the
 //! request's id. So there is one place where an error becomes bytes.
 
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::base::Kind;
+use crate::base::{Kind, Span};
 use crate::catalog::CatalogError;
 use crate::ingest::IngestError;
 use crate::query::QueryError;
@@ -27,12 +27,28 @@ pub struct Problem {
     parameter: Option<String>,
     /// Methods the path does allow (405).
     allow: Option<&'static str>,
+    /// Sending the same again may help after this long (429, 503).
+    retry_after: Option<Span>,
+    /// `host:port` of the HTTP server that would take the request.
+    owner: Option<String>,
+    /// Where to send the request instead (307).
+    location: Option<String>,
 }
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let status = status_of(kind).http;
-        Self { status, kind, detail: detail.into(), position: None, parameter: None, allow: None }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            position: None,
+            parameter: None,
+            allow: None,
+            retry_after: None,
+            owner: None,
+            location: None,
+        }
     }
 
     pub fn invalid(detail: impl Into<String>) -> Self {
@@ -57,6 +73,15 @@ impl Problem {
     pub fn method_not_allowed(method: &str, allow: &'static str) -> Self {
         let problem = Self::invalid(format!("{method} is not possible here; use {allow}"));
         Self { allow: Some(allow), ..problem.with_status(StatusCode::METHOD_NOT_ALLOWED) }
+    }
+
+    /// When another process would take the request: 307 to the same path there (RFC 9110, 15.4.8).
+    pub fn redirected(mut self, path_and_query: &str) -> Self {
+        if let Some(owner) = &self.owner {
+            self.location = Some(format!("http://{owner}{path_and_query}"));
+            self.status = StatusCode::TEMPORARY_REDIRECT.as_u16();
+        }
+        self
     }
 
     pub fn kind(&self) -> Kind {
@@ -102,14 +127,23 @@ impl Problem {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         if matches!(self.status, 429 | 503) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(self.retry_after)));
+        }
+        if let Some(location) = self.location.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+            headers.insert(LOCATION, location);
         }
         response
     }
 }
 
+/// `Retry-After` counts whole seconds (RFC 9110, 10.2.3); rounded up, at least one.
+fn seconds(after: Option<Span>) -> u64 {
+    after.map_or(1, |span| span.duration().as_millis().div_ceil(1_000)).try_into().unwrap_or(u64::MAX).max(1)
+}
+
 fn title(status: u16, kind: Kind) -> &'static str {
     match (status, kind) {
+        (307, _) => "Another process takes this",
         (405 | 406 | 408 | 413 | 415, _) => {
             StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
         }
@@ -142,7 +176,9 @@ impl IntoResponse for Problem {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        Self { position: fault.position, ..Self::new(fault.kind, fault.message) }
+        let Fault { kind, message, position, retry_after, owner } = fault;
+        let owner = owner.map(|owner| owner.http);
+        Self { position, retry_after, owner, ..Self::new(kind, message) }
     }
 }
 
@@ -184,5 +220,30 @@ mod tests {
         let error = CatalogError::Syntax { line: 3, column: 4, message: "expected FROM".into() };
         let document = Problem::from(error).document("r1");
         assert_eq!(document["position"], json!({ "line": 3, "column": 4 }));
+    }
+
+    #[test]
+    fn a_busy_server_says_when_to_come_again() {
+        let busy = |millis| IngestError::Busy { message: "full".into(), retry_after: Span::from_millis(millis) };
+        let after = |millis| Problem::from(busy(millis)).render("r1").headers()[RETRY_AFTER].clone();
+        assert_eq!((after(1), after(1_001)), (HeaderValue::from(1), HeaderValue::from(2)));
+        assert_eq!(Problem::from(busy(1)).status(), 429);
+    }
+
+    #[test]
+    fn another_owner_is_redirected_to() {
+        let elsewhere = IngestError::NotOwner { table: "t".into(), http: "h:1".into(), grpc: "h:2".into() };
+        let response = Problem::from(elsewhere).redirected("/v1/tables/t/rows?x=1").render("r1");
+        assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(response.headers()[LOCATION], "http://h:1/v1/tables/t/rows?x=1");
+        assert_eq!(Problem::invalid("x").redirected("/").status(), 400);
+    }
+
+    #[test]
+    fn a_gap_in_a_producers_sequence_is_a_conflict() {
+        let gap = IngestError::OutOfSequence { producer: "p".into(), sequence: 9, last: 3 };
+        let problem = Problem::from(gap);
+        assert_eq!(problem.status(), 409);
+        assert!(problem.detail().contains("send 4 first"), "{}", problem.detail());
     }
 }

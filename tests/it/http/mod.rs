@@ -19,7 +19,7 @@ use tempfile::TempDir;
 const NOON: Timestamp = Timestamp(1_510_056_000_000_000);
 
 /// A served lake of its own.
-struct Server {
+pub(crate) struct Server {
     running: Running,
     client: Client,
     clock: Clock,
@@ -27,11 +27,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(&[]).await
     }
 
-    async fn with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         // Other tests may have installed it before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// With a small table of events: ad 'a' three times (KR, KR, US), ad 'b' once, on the half hours before noon.
-    async fn with_clicks() -> Self {
+    pub(crate) async fn with_clicks() -> Self {
         let server = Self::start().await;
         server
             .run(
@@ -67,6 +67,11 @@ impl Server {
         server
     }
 
+    /// Of gRPC.
+    pub(crate) fn flight(&self) -> std::net::SocketAddr {
+        self.running.addresses.flight
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.addresses.http)
     }
@@ -84,16 +89,16 @@ impl Server {
     }
 
     /// Runs a statement that must succeed.
-    async fn run(&self, sql: &str) -> Value {
+    pub(crate) async fn run(&self, sql: &str) -> Value {
         json_of(self.sql(sql)).await
     }
 
     /// Rows of a query that must succeed.
-    async fn rows(&self, sql: &str) -> Value {
+    pub(crate) async fn rows(&self, sql: &str) -> Value {
         self.run(sql).await["rows"].take()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         assert!(self.running.app.stop().await, "did not stop in time");
     }
 }

@@ -78,6 +78,51 @@ async fn what_cannot_be_taken_is_refused() {
 }
 
 #[tokio::test]
+async fn one_object_is_one_event() {
+    let server = Server::with_clicks().await;
+    let pretty = "{\n  \"event_id\": \"30\",\n  \"event_time\": \"2017-11-07T11:00:00Z\"\n}\n";
+    let report = json_of(post(&server, "application/json", pretty)).await;
+    assert_eq!((&report["accepted"], &report["replayed"]), (&json!(1), &json!(false)), "{report}");
+    problem_of(post(&server, "application/json", format!("{pretty},{pretty}")), 400).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_numbered_request_is_carried_out_once() {
+    let server = Server::with_clicks().await;
+    let send = |sequence: &'static str, id: &str| {
+        let request = post(&server, NDJSON, line(id, "2017-11-07T11:00:00Z"));
+        request.header("Adlake-Producer-Id", "edge-1").header("Adlake-Sequence", sequence)
+    };
+    let first = json_of(send("3", "40")).await;
+    let again = json_of(send("3", "41")).await;
+    assert_eq!((&first["accepted"], &first["replayed"]), (&json!(1), &json!(false)), "{first}");
+    assert_eq!((&again["accepted"], &again["replayed"]), (&json!(1), &json!(true)), "{again}");
+    assert_eq!(again["version"], first["version"]);
+    says(&problem_of(send("9", "42"), 409).await, "send 4 first");
+    assert_eq!(problem_of(send("-1", "42"), 400).await["kind"], "invalid_argument");
+    let alone = post(&server, NDJSON, line("42", "2017-11-07T11:00:00Z")).header("Adlake-Sequence", "1");
+    says(&problem_of(alone, 400).await, "adlake-producer-id");
+    assert_eq!(server.rows("SELECT count(*) FROM clicks").await, json!([[5]]));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_row_can_refuse_the_request() {
+    let server = Server::with_clicks().await;
+    let body = line("50", "2017-11-07T11:00:00Z") + &line("51", "noon");
+    let send = |query: &str| {
+        let path = format!("/v1/tables/clicks/rows{query}");
+        server.request(Method::POST, &path).header("content-type", NDJSON).body(body.clone())
+    };
+    says(&problem_of(send("?on_bad_row=fail"), 400).await, "line 2");
+    assert_eq!(server.rows("SELECT count(*) FROM clicks").await, json!([[4]]));
+    assert_eq!(json_of(send("?on_bad_row=reject")).await["accepted"], 1);
+    problem_of(send("?on_bad_row=drop"), 400).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn many_senders_at_once_lose_and_double_nothing() {
     let server = Server::with_clicks().await;
     // Each of 20 senders sends 50 rows, every row also sent by its neighbour.

@@ -1,7 +1,4 @@
-//! `adlake bench`: load on a running server, measured from outside.
-//!
-//! `bench http` keeps a number of connections busy with GET requests made from a path template and reports rate and
-//! latency quantiles. Comparisons with peers are `benches/compare.py`, which calls this.
+//! `adlake bench http`: keeps a number of connections busy with GET requests made from a path template.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +9,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 
+use super::millis_at;
 use crate::base::Stopwatch;
-
-/// What to measure.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum BenchCommand {
-    /// GET requests over HTTP: rate and latency quantiles
-    Http(HttpBench),
-}
 
 /// Options of `adlake bench http`.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,13 +39,7 @@ pub struct HttpBench {
 ///
 /// # Errors
 /// A server that cannot be reached, or any answer that is not a success: a rate of errors is not a rate.
-pub async fn run(command: BenchCommand) -> Result<String> {
-    match command {
-        BenchCommand::Http(options) => http(options).await,
-    }
-}
-
-async fn http(options: HttpBench) -> Result<String> {
+pub async fn run(options: HttpBench) -> Result<String> {
     let client =
         reqwest::Client::builder().pool_max_idle_per_host(options.connections).timeout(Duration::from_secs(60));
     let client = client.build().context("cannot make an HTTP client")?;
@@ -115,22 +100,4 @@ fn report(options: &HttpBench, elapsed: Duration, mut micros: Vec<u64>) -> Strin
         millis(0.99),
         millis(1.0),
     )
-}
-
-/// The smallest value that at least `quantile` of the sorted values do not exceed, in milliseconds (nearest rank).
-fn millis_at(sorted_micros: &[u64], quantile: f64) -> f64 {
-    let rank = (quantile * sorted_micros.len() as f64).ceil() as usize;
-    sorted_micros.get(rank.saturating_sub(1)).map_or(0.0, |micros| *micros as f64 / 1_000.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_nearest_rank() {
-        let micros: Vec<u64> = (1..=100).map(|value| value * 1_000).collect();
-        assert_eq!([0.5, 0.99, 1.0].map(|quantile| millis_at(&micros, quantile)), [50.0, 99.0, 100.0]);
-        assert_eq!(millis_at(&[], 0.5), 0.0);
-    }
 }

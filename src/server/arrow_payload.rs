@@ -1,0 +1,165 @@
+//! An Arrow IPC stream sent as one body → record batches, without trusting it.
+//!
+//! Buffers are validated by Arrow; a compressed body says how large it will become, and that is believed only up to a limit
+//! (a few bytes can claim a terabyte). Follows the Arrow columnar format, "IPC streaming format" and `Message.fbs`.
+
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
+use arrow::ipc::{Message, MessageHeader, root_as_message};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+
+/// Marks the length of a message's metadata (format version 0.15 and later).
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// A compressed buffer begins with its plain length; this one means "not compressed after all".
+const NOT_COMPRESSED: i64 = -1;
+
+/// All batches of a stream.
+///
+/// # Errors
+/// Says why it is not a whole, valid stream, or that it would become larger than `plain_bytes_max`.
+pub fn read_stream(bytes: Bytes, plain_bytes_max: usize) -> Result<Vec<RecordBatch>, String> {
+    check_size(&bytes, plain_bytes_max)?;
+    let mut decoder = StreamDecoder::new();
+    let mut buffer = Buffer::from(bytes);
+    let mut batches = Vec::new();
+    while let Some(batch) = decoder.decode(&mut buffer).map_err(|error| unreadable(&error))? {
+        batches.push(batch);
+    }
+    decoder.finish().map_err(|error| unreadable(&error))?;
+    if decoder.schema().is_none() {
+        return Err("an Arrow IPC stream begins with its schema; there is none".to_owned());
+    }
+    Ok(batches)
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> String {
+    format!("cannot read the Arrow IPC stream: {error}")
+}
+
+/// Adds up what the stream's buffers claim to be when decompressed.
+fn check_size(bytes: &[u8], plain_bytes_max: usize) -> Result<(), String> {
+    let mut rest = bytes;
+    let mut plain_bytes: usize = 0;
+    while let Some((message, body, after)) = next_message(rest)? {
+        plain_bytes = plain_bytes.saturating_add(plain_size(&message, body)?);
+        if plain_bytes > plain_bytes_max {
+            return Err(format!(
+                "the Arrow IPC stream is larger than {plain_bytes_max} bytes when decompressed; send it in parts"
+            ));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+type Framed<'a> = (Message<'a>, &'a [u8], &'a [u8]);
+
+/// The first message of `bytes`, its body, and what follows; `None` at the end of the stream.
+fn next_message(bytes: &[u8]) -> Result<Option<Framed<'_>>, String> {
+    let cut = || "the Arrow IPC stream is cut off".to_owned();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let bytes = bytes.strip_prefix(&CONTINUATION).unwrap_or(bytes);
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(cut)?;
+    let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| unreadable(&"a negative length"))?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let (metadata, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
+    let message = root_as_message(metadata).map_err(|error| unreadable(&error))?;
+    let body = usize::try_from(message.bodyLength()).map_err(|_| unreadable(&"a negative body length"))?;
+    let (body, after) = rest.split_at_checked(body).ok_or_else(cut)?;
+    Ok(Some((message, body, after)))
+}
+
+/// Size of a message's body after decompression.
+///
+/// # Errors
+/// Buffers that lie outside the body or claim a negative size.
+pub fn plain_size(message: &Message<'_>, body: &[u8]) -> Result<usize, String> {
+    let batch = match message.header_type() {
+        MessageHeader::RecordBatch => message.header_as_record_batch(),
+        MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|batch| batch.data()),
+        _ => None,
+    };
+    let Some(batch) = batch.filter(|batch| batch.compression().is_some()) else { return Ok(body.len()) };
+    let mut total: usize = 0;
+    for buffer in batch.buffers().into_iter().flatten().filter(|buffer| buffer.length() > 0) {
+        let start = usize::try_from(buffer.offset()).ok();
+        let prefix = start.and_then(|start| body.get(start..)).and_then(|rest| rest.first_chunk::<8>());
+        let Some(prefix) = prefix else { return Err(unreadable(&"a buffer lies outside its message")) };
+        let claimed = match i64::from_le_bytes(*prefix) {
+            NOT_COMPRESSED => buffer.length(),
+            claimed => claimed,
+        };
+        let claimed = usize::try_from(claimed).map_err(|_| unreadable(&"a buffer of negative size"))?;
+        total = total.saturating_add(claimed);
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, DictionaryArray, StringArray, StringViewArray};
+    use arrow::datatypes::Int32Type;
+    use arrow::ipc::CompressionType;
+    use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(compression: Option<CompressionType>) -> Bytes {
+        let words: ArrayRef = Arc::new(StringArray::from(vec!["the same words again"; 5_000]));
+        let view: ArrayRef = Arc::new(StringViewArray::from(vec!["the same words again"; 5_000]));
+        let keyed: DictionaryArray<Int32Type> = vec!["a", "b", "a", "c", "a"].repeat(1_000).into_iter().collect();
+        let columns = [("words", words), ("view", view), ("keyed", Arc::new(keyed) as ArrayRef)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap().into()
+    }
+
+    #[test]
+    fn streams_of_any_layout_are_read() {
+        for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
+            let batches = read_stream(written(compression), 10 << 20).unwrap();
+            assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [5_000, 5_000]);
+        }
+    }
+
+    #[test]
+    fn what_would_become_too_large_is_refused_before_it_does() {
+        let small = written(Some(CompressionType::ZSTD));
+        assert!(small.len() < 50_000, "{}", small.len());
+        assert!(read_stream(small, 200_000).unwrap_err().contains("larger than 200000 bytes when decompressed"));
+    }
+
+    #[test]
+    fn cut_streams_are_refused() {
+        let whole = written(None);
+        for length in [3, 100, whole.len() / 2, whole.len() - 20] {
+            let error = read_stream(whole.slice(..length), 10 << 20).unwrap_err();
+            assert!(error.contains("Arrow IPC stream"), "{length}: {error}");
+        }
+        assert!(read_stream(Bytes::new(), 100).unwrap_err().contains("begins with its schema"));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_streams_are_read_or_refused(changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
+            let mut bytes = written(Some(CompressionType::LZ4_FRAME)).to_vec();
+            for (at, byte) in changes {
+                let length = bytes.len();
+                bytes[at % length] = byte;
+            }
+            let _ = read_stream(bytes.into(), 10 << 20);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `adlake.v1.Ingest`: each method decodes, appends and encodes; the work is in `appends`.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::codec::RequestBytes;
+use super::decode;
+use super::messages::{AppendError, AppendReply, Rejected};
+use super::service_trait::ingest_server::Ingest;
+use crate::base::Kind;
+use crate::ingest::AppendReport;
+use crate::server::appends::{Answer, Appends, Incoming};
+use crate::server::error::{Fault, status_of};
+
+/// A compressed Arrow payload may become this many times `flight.max_message_size`.
+const EXPANSION_MAX: usize = 8;
+
+pub struct Service {
+    appends: Appends,
+    plain_bytes_max: usize,
+}
+
+impl Service {
+    pub fn new(appends: Appends, message_bytes_max: usize) -> Self {
+        Self { appends, plain_bytes_max: message_bytes_max.saturating_mul(EXPANSION_MAX) }
+    }
+}
+
+type Replies = Pin<Box<dyn Stream<Item = Result<AppendReply, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Ingest for Service {
+    type AppendStreamStream = Replies;
+
+    async fn append(&self, request: Request<RequestBytes>) -> Result<Response<AppendReply>, Status> {
+        let RequestBytes(bytes) = request.into_inner();
+        let (id, limit) = (decode::request_id(&bytes), self.plain_bytes_max);
+        let outcome = self.appends.one(bytes.len(), move || decode::request(bytes, limit)).await;
+        outcome.map(|report| Response::new(accepted(id, report))).map_err(Fault::into_status)
+    }
+
+    async fn append_stream(&self, request: Request<Streaming<RequestBytes>>) -> Result<Response<Replies>, Status> {
+        let limit = self.plain_bytes_max;
+        let incoming = request.into_inner().map(move |message| {
+            let RequestBytes(bytes) = message.map_err(too_large)?;
+            Ok(Incoming {
+                tag: decode::request_id(&bytes),
+                bytes: bytes.len(),
+                decode: Box::new(move || decode::request(bytes, limit)),
+            })
+        });
+        let answers = self.appends.many(incoming);
+        Ok(Response::new(Box::pin(answers.map(|answer| answer.map(reply)))))
+    }
+}
+
+/// Tonic says OUT_OF_RANGE for a message over the limit; a limit is RESOURCE_EXHAUSTED here as everywhere.
+fn too_large(status: Status) -> Status {
+    match status.code() {
+        Code::OutOfRange => {
+            let message = format!("{} (flight.max_message_size); send smaller batches", status.message());
+            Fault::new(Kind::ResourceExhausted, message).into_status()
+        }
+        _ => status,
+    }
+}
+
+fn reply(answer: Answer<u64>) -> AppendReply {
+    let Answer { tag: request_id, outcome } = answer;
+    match outcome {
+        Ok(report) => accepted(request_id, report),
+        Err(fault) => AppendReply { request_id, error: Some(refused(fault)), ..AppendReply::default() },
+    }
+}
+
+fn accepted(request_id: u64, report: AppendReport) -> AppendReply {
+    let AppendReport { accepted, duplicates, rejected, version, replayed } = report;
+    let rejected = rejected.into_iter().map(|row| Rejected { row: row.line, field: row.field, reason: row.reason });
+    let rejected = rejected.collect();
+    AppendReply { request_id, accepted, duplicates, rejected, version: version.0, replayed, error: None }
+}
+
+fn refused(fault: Fault) -> AppendError {
+    let Fault { kind, message, retry_after, owner, .. } = fault;
+    let millis = |span: crate::base::Span| u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX);
+    AppendError {
+        code: status_of(kind).grpc as i32,
+        message,
+        retry_after_ms: retry_after.map(millis),
+        owner: owner.map(|owner| owner.grpc),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Span;
+    use crate::ingest::IngestError;
+
+    #[test]
+    fn a_refused_batch_says_when_to_send_it_again() {
+        let busy = IngestError::Busy { message: "queue full".into(), retry_after: Span::from_millis(250) };
+        let answer = reply(Answer { tag: 5, outcome: Err(Fault::from(&busy)) });
+        let error = answer.error.unwrap();
+        assert_eq!(
+            (answer.request_id, error.code, error.retry_after_ms),
+            (5, Code::ResourceExhausted as i32, Some(250))
+        );
+        let elsewhere = IngestError::NotOwner { table: "t".into(), http: "h:1".into(), grpc: "h:2".into() };
+        assert_eq!(refused(Fault::from(&elsewhere)).owner.as_deref(), Some("h:2"));
+    }
+}
