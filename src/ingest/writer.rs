@@ -107,6 +107,7 @@ impl WriterGuard<'_> {
                 files: files.clone(),
                 mode: CommitMode::Append,
                 transactions: label.transaction.iter().cloned().collect(),
+                fence: None,
                 expected,
                 operation: label.operation,
                 info: label.info.clone(),
