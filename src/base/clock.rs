@@ -4,8 +4,8 @@
 //! never an ambient effect.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -87,6 +87,15 @@ impl Clock {
         }
     }
 
+    /// Time since some moment, the same for all of this process: for spans that a set wall clock must not change.
+    pub fn monotonic(&self) -> Duration {
+        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Source::System => ORIGIN.elapsed(),
+            Source::Manual(at) => Duration::from_micros(at.load(Ordering::SeqCst).max(0).unsigned_abs()),
+        }
+    }
+
     /// Moves a manual clock; a system clock cannot be set and ignores the call.
     pub fn set(&self, to: Timestamp) {
         if let Source::Manual(at) = &self.0 {
@@ -135,6 +144,7 @@ mod tests {
         assert_eq!(clock.now(), Timestamp(1_000_000));
         clock.advance(Duration::from_secs(2));
         assert_eq!(clock.clone().now(), Timestamp(3_000_000));
+        assert_eq!(clock.monotonic(), Duration::from_secs(3));
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl RejectLog {
             files: files.clone(),
             mode: CommitMode::Append,
             transactions: transaction.into_iter().collect(),
+            fence: None,
             expected: None,
             operation: "REJECT",
             info: BTreeMap::new(),

@@ -101,6 +101,7 @@ impl Core {
                 files: files.clone(),
                 mode,
                 transactions: label.transaction.iter().cloned().collect(),
+                fence: None,
                 expected: Some(snapshot.version()),
                 operation: label.operation,
                 info: label.info.clone(),

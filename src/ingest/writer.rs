@@ -25,7 +25,7 @@ use super::producers::Producers;
 use super::state::Totals;
 use super::watermark::Watermark;
 use crate::storage::{
-    CommitMode, CommitOutcome, CommitRequest, StagedFile, StorageError, Table, TableSnapshot, TableVersion, Transaction,
+    CommitMode, CommitOutcome, CommitRequest, Fence, StagedFile, StorageError, Table, TableSnapshot, TableVersion, Transaction,
 };
 
 /// Commits tried before giving up, when other processes keep being faster.
@@ -64,13 +64,15 @@ pub struct CommitLabel {
     pub transaction: Option<Transaction>,
     /// Sequences this commit answers; when one is in the log already, the rows have to be looked at again.
     pub producers: Vec<Transaction>,
+    /// The lease this is committed under.
+    pub fence: Option<Fence>,
     pub info: BTreeMap<String, serde_json::Value>,
 }
 
 impl CommitLabel {
     /// Without transaction or details.
     pub fn plain(operation: &'static str) -> Self {
-        Self { operation, transaction: None, producers: Vec::new(), info: BTreeMap::new() }
+        Self { operation, transaction: None, producers: Vec::new(), fence: None, info: BTreeMap::new() }
     }
 }
 
@@ -146,6 +148,7 @@ impl WriterGuard {
                 files: files.clone(),
                 mode: CommitMode::Append,
                 transactions: label.transaction.iter().chain(&label.producers).cloned().collect(),
+                fence: label.fence.clone(),
                 expected,
                 operation: label.operation,
                 info: label.info.clone(),

@@ -122,6 +122,7 @@ impl Refresher {
             files,
             mode: CommitMode::Replace,
             transactions: Vec::new(),
+            fence: None,
             expected: Some(before.version()),
             operation: "REFRESH",
             info: refresh_info(&sources, row_count),

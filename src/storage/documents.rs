@@ -18,9 +18,9 @@ use uuid::Uuid;
 
 use super::StorageError;
 
-/// Versions of a document that stay readable.
+/// Versions of a document that stay readable, unless [`Documents::keeping`] says otherwise.
 const VERSIONS_KEPT: u64 = 100;
-/// A newest version may be pruned between listing and reading; each further look needs 100 more puts in between.
+/// A newest version may be pruned between listing and reading; each further look needs as many more puts in between.
 const LOOKS_MAX: usize = 5;
 
 /// A document's version; 0 = nothing was ever put.
@@ -32,6 +32,8 @@ pub struct DocumentVersion(pub u64);
 pub struct Documents {
     store: Arc<dyn ObjectStore>,
     name: String,
+    /// Versions that stay readable.
+    kept: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,7 +44,12 @@ struct Header {
 
 impl Documents {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, name: &str) -> Self {
-        Self { store, name: name.to_owned() }
+        Self { store, name: name.to_owned(), kept: VERSIONS_KEPT }
+    }
+
+    /// The same document, keeping other than 100 versions.
+    pub(crate) fn keeping(self, kept: u64) -> Self {
+        Self { kept, ..self }
     }
 
     /// The newest version and its content; `None` when nothing was ever put.
@@ -89,7 +96,7 @@ impl Documents {
 
     /// Deletes the version that fell out of the kept ones; a failure only leaves a small file.
     async fn prune(&self, newest: DocumentVersion) {
-        let Some(old) = newest.0.checked_sub(VERSIONS_KEPT).filter(|old| *old > 0) else { return };
+        let Some(old) = newest.0.checked_sub(self.kept).filter(|old| *old > 0) else { return };
         match self.store.delete(&self.path(DocumentVersion(old))).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => tracing::warn!(document = %self.name, version = old, %error, "old version not deleted"),

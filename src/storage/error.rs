@@ -22,6 +22,9 @@ pub enum StorageError {
     /// Somebody else committed between our read and our commit.
     #[error("table '{table}' moved from version {expected} to {current} while we were writing")]
     VersionMoved { table: String, expected: TableVersion, current: TableVersion },
+    /// Another process owns the table's writing by now.
+    #[error("table '{table}' was taken over by another process while this one was writing; send it there")]
+    Fenced { table: String },
     /// The answer to the commit was lost, and whether it happened could not be read back.
     #[error(
         "cannot tell whether version {version} of table '{table}' was committed; sending the same again is safe when it \
@@ -173,6 +176,7 @@ impl Classify for StorageError {
             Self::TableNotFound { .. } | Self::FileNotFound { .. } => Kind::NotFound,
             Self::TableExists { .. } => Kind::AlreadyExists,
             Self::VersionMoved { .. } | Self::DocumentConflict { .. } | Self::Crowded { .. } => Kind::Conflict,
+            Self::Fenced { .. } => Kind::Unavailable,
             Self::DiskFull { .. } => Kind::ResourceExhausted,
             Self::Denied { .. } => Kind::PermissionDenied,
             Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } | Self::CommitUnknown { .. } => Kind::Unavailable,

@@ -36,6 +36,7 @@ pub struct Lake {
 
 struct Shared {
     location: LakeLocation,
+    process_id: Uuid,
     config: StorageConfig,
     clock: Clock,
     store: LakeStore,
@@ -57,6 +58,7 @@ impl Lake {
         let store = LakeStore::open(location, &config.s3)?;
         let shared = Shared {
             location: location.clone(),
+            process_id: Uuid::new_v4(),
             config: config.clone(),
             clock,
             store,
@@ -74,6 +76,11 @@ impl Lake {
 
     pub fn location(&self) -> &LakeLocation {
         &self.shared.location
+    }
+
+    /// Names this opening of the lake among all processes that have it open: the holder of its leases.
+    pub fn process_id(&self) -> Uuid {
+        self.shared.process_id
     }
 
     /// Makes an empty Delta table at `tables/<spec.path>`.
@@ -158,6 +165,17 @@ impl Lake {
     /// Versioned documents under `documents/<name>/`.
     pub fn documents(&self, name: &str) -> Documents {
         Documents::new(self.shared.store.lake().clone(), name)
+    }
+
+    /// Names below `documents/<group>/`, sorted.
+    pub(crate) async fn document_names(&self, group: &str) -> Result<Vec<String>, StorageError> {
+        let folder = Path::from(format!("documents/{group}"));
+        let listed = self.shared.store.lake().list_with_delimiter(Some(&folder)).await;
+        let listed = listed.map_err(|error| StorageError::store(format!("list documents below '{group}'"), error))?;
+        let mut names: Vec<String> =
+            listed.common_prefixes.iter().filter_map(|path| Some(path.filename()?.to_owned())).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// Makes the lake's files readable to plans running on `runtime`.

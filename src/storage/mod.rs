@@ -8,6 +8,7 @@ pub mod error;
 pub mod external;
 mod index;
 pub mod lake;
+pub mod lease;
 pub mod location;
 mod scan;
 pub mod snapshot;
@@ -20,11 +21,12 @@ pub use documents::{DocumentVersion, Documents};
 pub use error::StorageError;
 pub use external::{ExternalFile, LocalFile};
 pub use lake::Lake;
+pub use lease::{Acquired, Address, LeaseConfig, LeaseRecord, Leases};
 pub use location::LakeLocation;
 pub use scan::configure_scans;
 pub use snapshot::{TableSnapshot, TimeRange};
 pub use spec::{Partitioning, TableSpec, Transform, storable_type};
 pub use table::{
-    CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, Table, TableVersion, Transaction,
-    WriteOptions,
+    CommitMode, CommitOutcome, CommitRecord, CommitRequest, Fence, InputOrder, StagedFile, Table, TableVersion,
+    Transaction, WriteOptions,
 };

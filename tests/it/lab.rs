@@ -168,6 +168,7 @@ impl Commands for Writer {
             files,
             mode: CommitMode::Append,
             transactions: Vec::new(),
+            fence: None,
             expected: None,
             operation: "INSERT",
             info: BTreeMap::new(),

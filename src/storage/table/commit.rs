@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   look at the log ─► decide (pure) ─┬─► already committed: delete the staged files, say so
-//!        ▲                            ├─► the table moved: refuse
+//!        ▲                            ├─► a later holder of the lease has committed, or the table moved: refuse
 //!        │ somebody else's            └─► version + 1: PUT, create if absent ─► ours: look at the log, answer
 //!        └──────────────────────────────────────────────┘
 //! ```
@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::action::{self, Action, CommitInfo, RemoveFile, Txn};
 use super::handle::TableParts;
 use super::log::Put;
-use super::{CommitMode, CommitOutcome, CommitRequest, StagedFile, Table, TableVersion};
+use super::{CommitMode, CommitOutcome, CommitRequest, Fence, StagedFile, Table, TableVersion};
 use crate::base::Timestamp;
 use crate::storage::{StorageError, TableSnapshot, TableSpec};
 
@@ -36,7 +36,11 @@ const DELETES_AT_ONCE: usize = 8;
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     Already(TableVersion),
-    Moved { expected: TableVersion },
+    Moved {
+        expected: TableVersion,
+    },
+    /// A later holder of the lease has committed.
+    Fenced,
     Write(TableVersion),
 }
 
@@ -45,6 +49,10 @@ fn decide(base: &TableSnapshot, request: &CommitRequest) -> Decision {
         && base.transaction_version(&first.app_id).is_some_and(|stored| stored >= first.version)
     {
         return Decision::Already(base.version());
+    }
+    let stored = |fence: &Fence| base.transaction_version(&fence.app_id);
+    if request.fence.as_ref().is_some_and(|fence| stored(fence).is_some_and(|stored| stored > fence.version())) {
+        return Decision::Fenced;
     }
     match request.expected {
         Some(expected) if expected != base.version() => Decision::Moved { expected },
@@ -85,6 +93,7 @@ impl Table {
                     let (table, current) = (self.parts.path.clone(), base.version());
                     return Err(StorageError::VersionMoved { table, expected, current });
                 }
+                Decision::Fenced => return Err(StorageError::Fenced { table: self.parts.path.clone() }),
                 Decision::Write(version) => version,
             };
             let at = self.parts.clock.now().max(base.committed_at());
@@ -148,6 +157,12 @@ fn actions(base: &TableSnapshot, request: &CommitRequest, commit_id: Uuid, at: T
     actions.extend(request.transactions.iter().map(|transaction| {
         Action::Txn(Txn { app_id: transaction.app_id.clone(), version: transaction.version, last_updated: at.millis() })
     }));
+    if let Some(fence) = &request.fence
+        && base.transaction_version(&fence.app_id) != Some(fence.version())
+    {
+        let txn = Txn { app_id: fence.app_id.clone(), version: fence.version(), last_updated: at.millis() };
+        actions.push(Action::Txn(txn));
+    }
     if request.mode == CommitMode::Replace {
         actions.extend(base.index().files().map(|file| {
             let path = encoded(file.relative.as_ref());

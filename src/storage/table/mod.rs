@@ -26,7 +26,7 @@ pub(crate) use handle::TableParts;
 
 pub use handle::Table;
 pub use request::{
-    CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, TableVersion, Transaction,
+    CommitMode, CommitOutcome, CommitRecord, CommitRequest, Fence, InputOrder, StagedFile, TableVersion, Transaction,
     WriteOptions,
 };
 

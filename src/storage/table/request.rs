@@ -52,6 +52,8 @@ pub struct CommitRequest {
     pub mode: CommitMode,
     /// Idempotency: when the first is already stored with a version ≥ ours, the commit is a no-op (`AlreadyCommitted`).
     pub transactions: Vec<Transaction>,
+    /// Whose lease the writer holds; refused (`Fenced`) when a later holder has committed.
+    pub fence: Option<Fence>,
     /// Fail with `VersionMoved` unless the table is still at this version.
     pub expected: Option<TableVersion>,
     /// Shown in `system.commits`: `LOAD`, `INSERT`, `REFRESH` …
@@ -73,6 +75,27 @@ pub enum CommitMode {
 pub struct Transaction {
     pub app_id: String,
     pub version: i64,
+}
+
+/// The number of the lease under which a commit is made, stored with it: a table never takes a commit with a lower number
+/// than it has seen. Until the next holder's first commit, an earlier holder's still lands; who must not miss it says
+/// `expected`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub app_id: String,
+    pub number: u64,
+}
+
+impl Fence {
+    /// The fence of whoever owns a table's ingest.
+    pub fn of_lease(number: u64) -> Self {
+        Self { app_id: "adlake.fence".to_owned(), number }
+    }
+
+    /// As Delta stores it.
+    pub(super) fn version(&self) -> i64 {
+        i64::try_from(self.number).unwrap_or(i64::MAX)
+    }
 }
 
 /// What came of a commit.

@@ -199,3 +199,50 @@ async fn checkpoints_keep_everything() {
     assert_eq!(query(&again, &reopened, "SELECT sum(price), count(*) FROM t").await, ["250 5"]);
     assert_eq!(reopened.history(1000).await.unwrap().len(), 52);
 }
+
+#[tokio::test]
+async fn a_commit_under_an_older_lease_is_refused_even_when_it_races() {
+    let Fixture { lake, folder } = fixture().await;
+    let fenced = |request: CommitRequest, number| CommitRequest { fence: Some(Fence::of_lease(number)), ..request };
+    let old = lake.create_table(&clicks()).await.unwrap();
+    let first = old.commit(fenced(request(staged(&old, rows(0, 5)).await), 1)).await.unwrap();
+    assert_eq!(first, CommitOutcome::Committed(TableVersion(1)));
+    let stale = staged(&old, rows(5, 10)).await;
+
+    // Another process takes over. The old holder has not looked at the log since: its commit loses the version it aims at.
+    let other = open_lake(&folder, &config()).await;
+    let new = other.open_table("clicks").await.unwrap();
+    new.commit(fenced(request(staged(&new, rows(10, 12)).await), 2)).await.unwrap();
+    assert_eq!(old.current().version(), TableVersion(1), "the old holder does not know yet");
+    let error = old.commit(fenced(request(stale), 1)).await.unwrap_err();
+    assert!(matches!(error, StorageError::Fenced { .. }), "{error}");
+    assert_eq!(error.kind(), crate::base::Kind::Unavailable);
+    assert_eq!(new.refresh().await.unwrap().row_count(), 7);
+
+    // Who holds nothing (a view's refresh) is not concerned; the same holder goes on; the number is stored once.
+    old.commit(request(staged(&old, rows(20, 21)).await)).await.unwrap();
+    new.commit(fenced(request(staged(&new, rows(30, 31)).await), 2)).await.unwrap();
+    assert_eq!(new.current().transaction_version("adlake.fence"), Some(2));
+    assert_eq!(new.current().row_count(), 9);
+}
+
+#[tokio::test]
+async fn of_two_holders_racing_the_later_always_ends_it() {
+    for _ in 0..20 {
+        let Fixture { lake, folder } = fixture().await;
+        let old = lake.create_table(&clicks()).await.unwrap();
+        let other = open_lake(&folder, &config()).await;
+        let new = other.open_table("clicks").await.unwrap();
+        let fenced = |files, number| CommitRequest { fence: Some(Fence::of_lease(number)), ..request(files) };
+        let (stale, fresh) = (staged(&old, rows(0, 1)).await, staged(&new, rows(1, 2)).await);
+        let (late, won) = tokio::join!(old.commit(fenced(stale, 1)), new.commit(fenced(fresh, 2)));
+        let CommitOutcome::Committed(at) = won.unwrap() else { panic!("not committed") };
+        match late {
+            Ok(CommitOutcome::Committed(before)) => assert!(before < at, "{before} is not before {at}"),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert!(matches!(error, StorageError::Fenced { .. }), "{error}"),
+        }
+        let again = old.commit(fenced(staged(&old, rows(2, 3)).await, 1)).await.unwrap_err();
+        assert!(matches!(again, StorageError::Fenced { .. }), "{again}");
+    }
+}

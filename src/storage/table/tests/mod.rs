@@ -110,6 +110,7 @@ pub(super) fn request(files: Vec<StagedFile>) -> CommitRequest {
         files,
         mode: CommitMode::Append,
         transactions: Vec::new(),
+        fence: None,
         expected: None,
         operation: "INSERT",
         info: BTreeMap::new(),
