@@ -47,6 +47,7 @@ impl Core {
         let permit =
             self.admission.admit(&table, producer.as_ref().map(|producer| producer.id.as_str()), size as u64)?;
         let target = self.targets.resolve(&table).await?;
+        self.own(&target).await?;
         let body = self.decode(&target, payload, size).await?;
         if on_bad_row == Some(OnBadRow::Fail)
             && let Some(first) = body.rejected.first()

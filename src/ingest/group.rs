@@ -341,7 +341,8 @@ impl Group<'_> {
         let mut dedup = self.target.dedup_over(&columns, &self.core.task)?;
         rows.keep = dedup.first_seen(&rows.batch).await?;
         let prepared = prepare(members, rows)?;
-        let label = self.label(members, &prepared);
+        let mut label = self.label(members, &prepared);
+        label.fence = self.core.own(self.target).await?;
         if prepared.unique.num_rows() == 0 && label.producers.is_empty() {
             return Ok(Some((snapshot.version(), prepared.counts)));
         }
@@ -386,7 +387,7 @@ impl Group<'_> {
         let producers = reached
             .into_iter()
             .map(|(app_id, last)| Transaction { app_id, version: i64::try_from(last).unwrap_or(i64::MAX) });
-        CommitLabel { operation: "APPEND", transaction: None, producers: producers.collect(), info }
+        CommitLabel { operation: "APPEND", transaction: None, producers: producers.collect(), fence: None, info }
     }
 
     fn observe(&self, members: &[Member], prepared: &Prepared) -> (Vec<LateEvents>, Option<Timestamp>) {

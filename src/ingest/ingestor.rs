@@ -11,7 +11,7 @@
 //! - **DED-1** an event key is committed at most once (`dedup`, `key_index`, `writer`).
 //! - **LATE-1** what is not accepted is in the rejects table, and counted (`rejects`).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use super::target::Targets;
 use super::{IngestConfig, IngestError};
 use crate::base::{Clock, Tasks};
 use crate::catalog::Catalog;
-use crate::storage::{Lake, TableVersion};
+use crate::storage::{Lake, Leases, TableVersion};
 use crate::telemetry::metrics;
 
 /// What ingest is made of.
@@ -53,6 +53,8 @@ pub(super) struct Core {
     pub admission: Admission,
     pub clock: Clock,
     pub tasks: Tasks,
+    /// Which tables' requests this process takes; unset: all.
+    pub leases: OnceLock<Leases>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +130,7 @@ impl Ingestor {
         let targets = Targets::new(lake.clone(), catalog, clock.clone(), budget);
         let rejects = Arc::new(RejectLog::new(lake.clone(), clock.clone()));
         let admission = Admission::new(config.queue_size);
-        Self(Arc::new(Core { lake, config, task, targets, rejects, admission, clock, tasks }))
+        Self(Arc::new(Core { lake, config, task, targets, rejects, admission, clock, tasks, leases: OnceLock::new() }))
     }
 
     pub(super) fn core(&self) -> &Core {

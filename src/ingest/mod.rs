@@ -20,6 +20,7 @@ pub mod key_probe;
 pub mod key_set;
 pub mod load;
 mod load_options;
+mod ownership;
 pub mod producers;
 pub mod rejects;
 pub mod request;

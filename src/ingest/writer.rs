@@ -25,7 +25,8 @@ use super::producers::Producers;
 use super::state::Totals;
 use super::watermark::Watermark;
 use crate::storage::{
-    CommitMode, CommitOutcome, CommitRequest, Fence, StagedFile, StorageError, Table, TableSnapshot, TableVersion, Transaction,
+    CommitMode, CommitOutcome, CommitRequest, Fence, StagedFile, StorageError, Table, TableSnapshot, TableVersion,
+    Transaction,
 };
 
 /// Commits tried before giving up, when other processes keep being faster.

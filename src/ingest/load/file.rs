@@ -187,7 +187,13 @@ fn label(content: &Content, rows: u64, duplicates: u64, rejected: u64) -> Commit
         ("duplicates".to_owned(), duplicates.into()),
         ("rejected".to_owned(), rejected.into()),
     ]);
-    CommitLabel { operation: "LOAD", transaction: Some(content.transaction.clone()), producers: Vec::new(), fence: None, info }
+    CommitLabel {
+        operation: "LOAD",
+        transaction: Some(content.transaction.clone()),
+        producers: Vec::new(),
+        fence: None,
+        info,
+    }
 }
 
 /// Puts the file's name before a message about it.
