@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -121,12 +122,27 @@ impl Appends {
     {
         let (tell, told) = mpsc::channel(self.batches_max);
         let appends = self.clone();
-        self.tasks.spawn("append stream", async move { appends.serve(incoming, tell).await });
+        let owed = Arc::new(AtomicI64::new(1));
+        let counted = owed.clone();
+        self.tasks.spawn("append stream", async move {
+            appends.serve(incoming, &tell, &counted).await;
+            // Before the channel can end.
+            counted.fetch_sub(1, Ordering::SeqCst);
+            drop(tell);
+        });
+        let given = owed.clone();
         // Room is held until the protocol takes the answer: a client that does not read cannot make us keep more.
-        ReceiverStream::new(told).map(|told: Told<T>| told.map(|(answer, _room)| answer))
+        let answers = ReceiverStream::new(told).map(move |told: Told<T>| {
+            given.fetch_sub(1, Ordering::SeqCst);
+            told.map(|(answer, _room)| answer)
+        });
+        // A task that died owes its answer: then the call must not look as if all was done.
+        let end = futures::stream::once(async move { (owed.load(Ordering::SeqCst) > 0).then(|| Err(died())) });
+        answers.chain(end.filter_map(futures::future::ready))
     }
 
-    async fn serve<T, S>(&self, mut incoming: S, tell: mpsc::Sender<Told<T>>)
+    /// `owed` counts the batches taken; whoever hands out an answer counts it off.
+    async fn serve<T, S>(&self, mut incoming: S, tell: &mpsc::Sender<Told<T>>, owed: &AtomicI64)
     where
         T: Send + 'static,
         S: Stream<Item = Result<Incoming<T>, Status>> + Send + Unpin,
@@ -153,8 +169,9 @@ impl Appends {
                 room = self.room(&limits, bytes) => room,
             };
             let Some(room) = room else { break Some(stopping()) };
+            owed.fetch_add(1, Ordering::SeqCst);
             match decoded(decode).await {
-                Ok(request) => self.dispatch(tag, request, room, &mut turns, &tell),
+                Ok(request) => self.dispatch(tag, request, room, &mut turns, tell),
                 Err(fault) => {
                     self.count(Some(&fault));
                     let _gone = tell.send(Ok((Answer { tag, outcome: Err(fault) }, room))).await;
@@ -165,7 +182,10 @@ impl Appends {
             let all = u32::try_from(self.batches_max).unwrap_or(u32::MAX);
             tokio::select! {
                 () = tell.closed() => {}
-                _all = limits.batches.acquire_many(all) => { let _gone = tell.send(Err(status)).await; }
+                _all = limits.batches.acquire_many(all) => {
+                    owed.fetch_add(1, Ordering::SeqCst);
+                    let _gone = tell.send(Err(status)).await;
+                }
             }
         }
     }
@@ -255,6 +275,11 @@ fn stopping() -> Status {
         "the server is stopping; batches that were not answered were not taken, send them again elsewhere or later",
     );
     fault.into_status()
+}
+
+fn died() -> Status {
+    let message = "appending failed; what became of the unanswered batches is unknown: send them again";
+    Fault::new(Kind::Internal, message).into_status()
 }
 
 fn blocks(bytes: usize) -> u32 {

@@ -18,7 +18,7 @@ use super::{CATALOG, PUBLIC};
 use crate::base::Span;
 use crate::ingest::{AppendReport, AppendRequest, OnBadRow, Payload, Producer};
 use crate::server::appends::{Answer, Incoming};
-use crate::server::arrow_payload::plain_size;
+use crate::server::arrow_payload::{DAMAGED, plain_size};
 use crate::server::error::{Fault, status_of};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::decode::{DecodedFlightData, DecodedPayload, FlightDataDecoder};
@@ -29,6 +29,7 @@ use arrow_flight::{FlightData, FlightDescriptor, PutResult};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use tonic::{Request, Response, Status};
 
@@ -117,14 +118,16 @@ impl Service {
         let speaks = |message: &FlightData| futures::future::ready(!message.data_header.is_empty());
         let messages = messages.try_filter(speaks).map(move |message| checked(message?, plain_bytes_max));
         let messages = messages.map_err(FlightError::from);
-        let batches = FlightDataDecoder::new(messages.boxed());
+        // Arrow's reader panics on some damaged data; nothing of it is used afterwards.
+        let batches = AssertUnwindSafe(FlightDataDecoder::new(messages.boxed())).catch_unwind();
         let incoming = batches.filter_map(move |decoded| {
             let next = match decoded {
-                Ok(DecodedFlightData { inner, payload: DecodedPayload::RecordBatch(batch) }) => {
+                Ok(Ok(DecodedFlightData { inner, payload: DecodedPayload::RecordBatch(batch) })) => {
                     Some(Ok(incoming(&table, &inner, batch)))
                 }
-                Ok(_) => None,
-                Err(error) => Some(Err(from_client_stream(error))),
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(Err(from_client_stream(error))),
+                Err(_panic) => Some(Err(invalid(DAMAGED))),
             };
             futures::future::ready(next)
         });

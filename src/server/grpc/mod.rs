@@ -17,11 +17,13 @@ mod decode;
 mod service;
 
 /// The messages of the proto; lists of typed rows are [`rows::Rows`].
+#[allow(clippy::all, clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages/adlake.v1.rs"));
 }
 
 /// The service's trait and server.
+#[allow(clippy::all, clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
 mod service_trait {
     include!(concat!(env!("OUT_DIR"), "/service/adlake.v1.rs"));
 }

@@ -251,6 +251,7 @@ mod tests {
     use crate::server::grpc::shapes::Clicks;
 
     /// The client's messages, as any client has them.
+    #[allow(clippy::all, clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
     mod client {
         include!(concat!(env!("OUT_DIR"), "/client/adlake.v1.rs"));
     }

@@ -14,7 +14,13 @@ use super::drive::{self, Answer, Counts, Refusal};
 use messages::{AppendReply, AppendRequest};
 
 /// What any client generates from `proto/`.
-#[allow(dead_code, reason = "generated; the client itself is not used, requests are encoded ahead")]
+#[allow(
+    dead_code,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    reason = "generated; requests are encoded ahead"
+)]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/client/adlake.v1.rs"));
 }
