@@ -2,8 +2,8 @@
 
     adlake ──► FaultProxy ──► versitygw        bytes are forwarded as they are, so the signed Host header stays true
 
-Per request, decided by a seeded generator: the connection is closed before anything is forwarded (`drop`); 500, 503 or 409 is
-answered and nothing forwarded (`status`); the request is forwarded, takes effect, and the connection is closed instead of
+Per request, decided by a seeded generator: the connection is closed before anything is forwarded (`drop`); 500 or 503, or to a
+conditional write 409 as S3 does, is answered and nothing forwarded (`status`); the request is forwarded, takes effect, and the connection is closed instead of
 the answer (`lose`); the answer comes late (`delay`). What was done is counted in `FaultProxy.done`.
 """
 
@@ -141,7 +141,7 @@ class FaultProxy:
         body = await read_body(reader, head)
         method = head.split(b" ", 1)[0]
         if fault == "status":
-            writer.write(self._refusal(method))
+            writer.write(self._refusal(method, header(head, "if-none-match") is not None))
             await writer.drain()
             return True
         up_writer.write(head + body)
@@ -157,8 +157,9 @@ class FaultProxy:
         await writer.drain()
         return (header(answer, "connection") or "").lower() != "close"
 
-    def _refusal(self, method):
-        code = self.random.choice(sorted(CODES))
+    def _refusal(self, method, is_conditional):
+        code = self.random.choice([409, 500, 503] if is_conditional else [500, 503])
+        self.done[code] += 1
         reason, name, message = CODES[code]
         text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{name}</Code><Message>{message}</Message></Error>'
         body = b"" if method == b"HEAD" else text.encode()
