@@ -158,7 +158,7 @@ class FaultProxy:
         return (header(answer, "connection") or "").lower() != "close"
 
     def _refusal(self, method, is_conditional):
-        code = self.random.choice([409, 500, 503] if is_conditional else [500, 503])
+        code = 409 if is_conditional else self.random.choice([500, 503])
         self.done[code] += 1
         reason, name, message = CODES[code]
         text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{name}</Code><Message>{message}</Message></Error>'
