@@ -3,14 +3,16 @@
 //! ```text
 //! open:   lake → catalog → engine → ingestor, refresher → plug          (embedded: REPL, load, tests)
 //! serve:  open → apply sql/ → bind ports → jobs, HTTP, gRPC (Flight SQL, ingest)
-//! stop:   refuse → drain → close
+//! stop:   refuse → drain → give leases back
 //! ```
 //! Nothing here decides anything: each part does its own work, this file connects them.
 
 mod commands;
 mod state;
+mod doctor;
+mod listen;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,9 +26,13 @@ use crate::jobs;
 use crate::materialize::{RefreshParts, Refresher};
 use crate::query::{Engine, EngineParts};
 use crate::server::{flight_sql, grpc, http};
-use crate::storage::{Lake, LakeLocation};
+use crate::storage::{Address, Lake, LakeLocation, Leases};
+
+pub use crate::storage::{Check, InitMode, InitStep, StepOutcome, Verdict};
+pub use doctor::{doctor, init};
 
 use commands::Wiring;
+use listen::{bind, bind_address, local};
 use state::States;
 
 /// The parts of one process over one lake. Cheap to clone; clones share the parts.
@@ -37,6 +43,7 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     pub engine: Engine,
     pub ingestor: Ingestor,
+    pub leases: Leases,
     pub clock: Clock,
     pub tasks: Tasks,
 }
@@ -80,9 +87,14 @@ impl App {
     pub async fn open(loaded: Loaded, clock: Clock) -> Result<App, AppError> {
         let config = &loaded.config;
         let location: LakeLocation = config.lake.location.parse().map_err(|error| AppError::from_error(&error))?;
-        let lake = Lake::open(&location, &config.storage, clock.clone()).await;
+        let lake = match config.server.read_only {
+            true => Lake::open_read_only(&location, &config.storage, clock.clone(), &config.server.write_at).await,
+            false => Lake::open(&location, &config.storage, clock.clone()).await,
+        };
         let lake = lake.map_err(|error| AppError::from_error(&error))?;
         let catalog = Catalog::open(&lake, clock.clone()).await.map_err(|error| AppError::from_error(&error))?;
+        let leases = Leases::new(&lake, clock.clone(), &config.lease).map_err(|error| AppError::from_error(&error))?;
+        leases.keep();
         let tasks = Tasks::new();
         let parts = EngineParts {
             lake: lake.clone(),
@@ -105,7 +117,7 @@ impl App {
             Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
         engine.plug_state(Arc::new(States { ingestor: ingestor.clone() }));
         engine.plug(Arc::new(Wiring { ingestor: ingestor.clone(), refresher }));
-        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, clock, tasks })
+        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, leases, clock, tasks })
     }
 
     /// Applies the folder `lake.sql` (when set and present), binds the ports, starts jobs and protocols.
@@ -118,6 +130,8 @@ impl App {
         let http_listener = bind(address, config.http.port, "http.port").await?;
         let flight_listener = bind(address, config.flight.port, "flight.port").await?;
         let addresses = Addresses { http: local(&http_listener)?, flight: local(&flight_listener)? };
+        self.leases.set_address(self.public_address(addresses));
+        self.ingestor.own_by(self.leases.clone());
         self.apply_configured_project().await?;
         jobs::start(&self.catalog, &self.tasks);
         self.start_http(http_listener);
@@ -154,12 +168,22 @@ impl App {
         if !drained {
             tracing::warn!(grace_ms = grace.as_millis(), "stopped before all accepted work had ended");
         }
+        self.leases.stop().await;
         drained
+    }
+
+    /// Where other processes of the lake reach this one.
+    fn public_address(&self, bound: Addresses) -> Address {
+        let at = |bound: SocketAddr| match self.loaded.config.server.advertise.as_str() {
+            "" => bound.to_string(),
+            host => format!("{host}:{}", bound.port()),
+        };
+        Address { http: at(bound.http), grpc: at(bound.flight) }
     }
 
     async fn apply_configured_project(&self) -> Result<(), AppError> {
         let folder = &self.loaded.config.lake.sql;
-        if folder.is_empty() {
+        if folder.is_empty() || self.loaded.config.server.read_only {
             return Ok(());
         }
         let chosen = self.loaded.settings.iter().any(|(key, _, origin)| key == "lake.sql" && origin != "default");
@@ -218,34 +242,4 @@ impl App {
             }
         });
     }
-}
-
-fn bind_address(bind: &str, insecure: bool) -> Result<IpAddr, AppError> {
-    let text = if bind == "localhost" { "127.0.0.1" } else { bind };
-    let address: IpAddr = text.parse().map_err(|_| {
-        AppError::new(Kind::InvalidArgument, format!("server.bind '{bind}' is not an IP address such as 127.0.0.1"))
-    })?;
-    if !address.is_loopback() && !insecure {
-        let message = format!(
-            "server.bind {address} is reachable from other machines and there is no authentication yet; \
-             bind 127.0.0.1, or set server.insecure = true if the network itself is safe"
-        );
-        return Err(AppError::new(Kind::FailedPrecondition, message));
-    }
-    Ok(address)
-}
-
-async fn bind(address: IpAddr, port: u16, key: &str) -> Result<TcpListener, AppError> {
-    TcpListener::bind((address, port)).await.map_err(|error| {
-        let advice = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another process listens there; stop it or set another port",
-            std::io::ErrorKind::PermissionDenied => "ports below 1024 need rights; set another port",
-            _ => "set server.bind to an address of this machine",
-        };
-        AppError::new(Kind::Unavailable, format!("cannot listen on {address}:{port} ({key}): {error}; {advice}"))
-    })
-}
-
-fn local(listener: &TcpListener) -> Result<SocketAddr, AppError> {
-    listener.local_addr().map_err(|error| AppError::new(Kind::Internal, format!("cannot read bound address: {error}")))
 }

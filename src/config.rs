@@ -16,7 +16,7 @@ use crate::base::{chain, suggestion};
 use crate::ingest::IngestConfig;
 use crate::query::QueryConfig;
 use crate::server::{FlightConfig, HttpConfig, ServerConfig};
-use crate::storage::StorageConfig;
+use crate::storage::{LeaseConfig, StorageConfig};
 use crate::telemetry::log::LogConfig;
 
 /// The documented defaults, as shipped.
@@ -42,6 +42,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub flight: FlightConfig,
     pub storage: StorageConfig,
+    pub lease: LeaseConfig,
     pub query: QueryConfig,
     pub ingest: IngestConfig,
     pub log: LogConfig,

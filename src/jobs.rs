@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | follow the catalog | every 500 ms | `Catalog::refresh`: definitions changed by other processes take effect here within a second |
 //!
+//! A read-only server starts only jobs that read.
+//!
 //! Only this file knows both *when* and *what*. Scheduled materializations and maintenance join this table with their issues.
 
 use std::sync::Arc;

@@ -51,6 +51,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CRATE_HOMES: &[(&str, &[&str])] = &[
     ("deltalake_core", &["storage"]),
     ("object_store", &["storage"]),
+    ("aws_sdk_s3", &["storage"]),
+    ("rustix", &["storage"]),
     ("axum", &["server"]),
     ("tower_http", &["server"]),
     ("tonic", &["server", "cli"]),

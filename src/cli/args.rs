@@ -68,6 +68,10 @@ pub enum Command {
     Config(ConfigCommand),
     /// Try everything: generate a day of ad traffic, load it, serve it, show five things to try
     Demo(DemoArgs),
+    /// Is the lake's place fit: permissions, atomic commits, consistency, clock, latency, space, tables
+    Doctor(DoctorArgs),
+    /// Make the lake's place and set it up: a folder, or a bucket with its settings
+    Init(InitArgs),
     /// Generate deterministic ad traffic as files, or as NDJSON at a given rate
     Generate(GenerateArgs),
 }
@@ -83,6 +87,26 @@ pub struct ServeArgs {
     /// Port of HTTP (http.port)
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,
+    /// A read replica: follow the lake, refuse every change (server.read_only)
+    #[arg(long)]
+    pub read_only: bool,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct DoctorArgs {
+    /// One JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug, Default)]
+pub struct InitArgs {
+    /// The lake: a folder or s3://bucket/prefix [default: --lake]
+    #[arg(value_name = "DIR|S3-URL")]
+    pub location: Option<String>,
+    /// Say what would be done; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// How results are written.

@@ -1,4 +1,4 @@
-//! The command line: `adlake serve | sql | load | plan | apply | config | demo | generate | bench`.
+//! The command line: `adlake serve | sql | load | plan | apply | config | doctor | init | demo | generate | bench`.
 //!
 //! ```text
 //! args ─► settings (configuration, log) ─► one file per command ─► exit code, or `error: …` with causes and a hint
@@ -10,6 +10,7 @@
 mod args;
 mod bench;
 mod demo;
+mod doctor;
 mod explain;
 mod failure;
 mod generate;
@@ -59,6 +60,8 @@ fn run_command(cli: &Cli) -> Result<Exit, Failure> {
             Command::Load(args) => Box::pin(load::run(global, args)).await,
             Command::Plan(args) => Box::pin(project::plan(global, args)).await,
             Command::Apply => Box::pin(project::apply(global)).await,
+            Command::Doctor(args) => Box::pin(doctor::doctor(global, args)).await,
+            Command::Init(args) => Box::pin(doctor::init(global, args)).await,
             Command::Generate(args) => Box::pin(generate::run(args)).await,
             Command::Demo(args) => Box::pin(demo::run(global, args)).await,
             Command::Bench(command) => {

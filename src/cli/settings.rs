@@ -52,6 +52,7 @@ fn overrides(global: &Global, serve: &ServeArgs) -> Vec<(String, String)> {
     add("server.bind", serve.bind.clone());
     add("flight.port", serve.flight_port.map(|port| port.to_string()));
     add("http.port", serve.http_port.map(|port| port.to_string()));
+    add("server.read_only", serve.read_only.then(|| "true".to_owned()));
     all
 }
 

@@ -142,6 +142,7 @@ impl Ingestor {
     /// # Errors
     /// When nothing could be committed: unknown table, a body that is no JSON array, storage trouble.
     pub async fn append(&self, request: AppendRequest) -> Result<AppendReport, IngestError> {
+        self.0.lake.check_writable()?;
         let table = request.table.clone();
         let report = Box::pin(self.0.append(request)).await?;
         if !report.replayed {
@@ -162,6 +163,7 @@ impl Ingestor {
         task: Arc<TaskContext>,
         cancel: CancellationToken,
     ) -> Result<AppendReport, IngestError> {
+        self.0.lake.check_writable()?;
         let work = Box::pin(self.0.append_stream(table, rows, task, cancel.clone()));
         let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
         count(table, report.accepted, report.duplicates, 0);
@@ -179,6 +181,7 @@ impl Ingestor {
         task: Arc<TaskContext>,
         cancel: CancellationToken,
     ) -> Result<Vec<FileReport>, IngestError> {
+        self.0.lake.check_writable()?;
         Box::pin(self.0.load(request, progress, task, cancel)).await
     }
 }

@@ -16,6 +16,12 @@ pub struct ServerConfig {
     pub append_size: ByteSize,
     /// Bytes of all such calls of a protocol in work.
     pub append_memory: ByteSize,
+    /// A read replica: every change is refused.
+    pub read_only: bool,
+    /// Where a replica sends who wants to write; may be empty.
+    pub write_at: String,
+    /// Host under which other processes reach this one; empty = `bind`.
+    pub advertise: String,
 }
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,6 +8,7 @@ use std::io;
 
 use datafusion::error::DataFusionError;
 
+use super::read_only::ReadOnly;
 use super::table::TableVersion;
 use crate::base::{Classify, Kind};
 
@@ -49,6 +50,8 @@ pub enum StorageError {
     DiskFull { action: String },
     #[error("cannot {action}: permission denied; check who owns the files, or the access keys")]
     Denied { action: String },
+    #[error("this server is read-only; write at {write_at}")]
+    ReadOnly { write_at: String },
     #[error("cannot {action}")]
     Delta {
         action: String,
@@ -85,9 +88,8 @@ impl StorageError {
             source,
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
         );
-        match io_cause(&source) {
-            Some(Cause::Full) => Self::DiskFull { action },
-            Some(Cause::Denied) => Self::Denied { action },
+        match Self::recognised(&action, &source) {
+            Some(known) => known,
             None if denied => Self::Denied { action },
             None => Self::Store { action, source },
         }
@@ -96,20 +98,14 @@ impl StorageError {
     /// The file system's refusal to `action`.
     pub(crate) fn io(action: impl Into<String>, source: io::Error) -> Self {
         let action = action.into();
-        match io_cause(&source) {
-            Some(Cause::Full) => Self::DiskFull { action },
-            Some(Cause::Denied) => Self::Denied { action },
-            None => Self::Io { action, source },
-        }
+        Self::recognised(&action, &source).unwrap_or(Self::Io { action, source })
     }
 
     /// The engine's failure to `action`. A storage error that travelled through the engine comes out as itself.
     pub(crate) fn engine(action: impl Into<String>, source: DataFusionError) -> Self {
         let action = action.into();
-        match io_cause(&source) {
-            Some(Cause::Full) => return Self::DiskFull { action },
-            Some(Cause::Denied) => return Self::Denied { action },
-            None => {}
+        if let Some(known) = Self::recognised(&action, &source) {
+            return known;
         }
         match source {
             DataFusionError::External(inner) => match inner.downcast::<StorageError>() {
@@ -123,23 +119,35 @@ impl StorageError {
     /// delta-rs's failure to `action`.
     pub(crate) fn delta(action: impl Into<String>, source: deltalake_core::DeltaTableError) -> Self {
         let action = action.into();
-        match io_cause(&source) {
-            Some(Cause::Full) => Self::DiskFull { action },
-            Some(Cause::Denied) => Self::Denied { action },
+        match Self::recognised(&action, &source) {
+            Some(known) => known,
             None => Self::Delta { action, source: Box::new(source) },
         }
+    }
+
+    fn recognised(action: &str, source: &(dyn Error + 'static)) -> Option<Self> {
+        let action = action.to_owned();
+        Some(match cause(source)? {
+            Cause::Full => Self::DiskFull { action },
+            Cause::Denied => Self::Denied { action },
+            Cause::ReadOnly(reason) => Self::ReadOnly { write_at: reason.write_at.to_string() },
+        })
     }
 }
 
 enum Cause {
     Full,
     Denied,
+    ReadOnly(ReadOnly),
 }
 
-/// The operating system's reason at the bottom of a chain of errors, when it is one a person can act on.
-fn io_cause(error: &(dyn Error + 'static)) -> Option<Cause> {
+/// The reason at the bottom of a chain of errors, when it is one a person can act on.
+fn cause(error: &(dyn Error + 'static)) -> Option<Cause> {
     let mut next = Some(error);
     while let Some(current) = next {
+        if let Some(reason) = current.downcast_ref::<ReadOnly>() {
+            return Some(Cause::ReadOnly(reason.clone()));
+        }
         if let Some(io_error) = current.downcast_ref::<io::Error>() {
             match io_error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => return Some(Cause::Full),
@@ -179,6 +187,7 @@ impl Classify for StorageError {
             Self::Fenced { .. } => Kind::Unavailable,
             Self::DiskFull { .. } => Kind::ResourceExhausted,
             Self::Denied { .. } => Kind::PermissionDenied,
+            Self::ReadOnly { .. } => Kind::FailedPrecondition,
             Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } | Self::CommitUnknown { .. } => Kind::Unavailable,
             Self::Engine { source, .. } => engine_kind(source),
             Self::Damaged { .. } => Kind::DataLoss,

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::read_only::ReadOnly;
 use super::store::LakeStore;
 use super::table::TableParts;
 use super::{Documents, ExternalFile, LakeLocation, StorageConfig, StorageError, Table, TableSpec, external};
@@ -40,6 +41,7 @@ struct Shared {
     config: StorageConfig,
     clock: Clock,
     store: LakeStore,
+    read_only: Option<ReadOnly>,
     metadata_cache: Arc<FileMetadataCache>,
     /// Checkpoints in work.
     tasks: Tasks,
@@ -56,22 +58,64 @@ impl Lake {
     /// Opens the lake, making the folder when it is absent. The store has answered once when this returns.
     pub async fn open(location: &LakeLocation, config: &StorageConfig, clock: Clock) -> Result<Lake, StorageError> {
         let store = LakeStore::open(location, &config.s3)?;
+        let lake = Self::over(store, location, config, clock, None);
+        lake.probe().await?;
+        if let LakeLocation::S3 { .. } = location {
+            check_create_if_absent(location, lake.shared.store.lake().as_ref()).await?;
+        }
+        Ok(lake)
+    }
+
+    /// Opens the lake for reading only: nothing is ever written, and the folder must be there. Whoever tries to change
+    /// something is told `ReadOnly` with `write_at`.
+    pub async fn open_read_only(
+        location: &LakeLocation,
+        config: &StorageConfig,
+        clock: Clock,
+        write_at: &str,
+    ) -> Result<Lake, StorageError> {
+        if let LakeLocation::Folder(path) = location
+            && !path.is_dir()
+        {
+            let reason = "it is not there, and a read-only server makes none".to_owned();
+            return Err(StorageError::BadLocation { location: location.to_string(), reason });
+        }
+        let write_at = if write_at.is_empty() { "a server of this lake that is not" } else { write_at };
+        let reason = ReadOnly { write_at: write_at.into() };
+        let store = LakeStore::open(location, &config.s3)?.read_only(&reason);
+        let lake = Self::over(store, location, config, clock, Some(reason));
+        lake.probe().await?;
+        Ok(lake)
+    }
+
+    fn over(
+        store: LakeStore,
+        location: &LakeLocation,
+        config: &StorageConfig,
+        clock: Clock,
+        read_only: Option<ReadOnly>,
+    ) -> Lake {
         let shared = Shared {
             location: location.clone(),
             process_id: Uuid::new_v4(),
             config: config.clone(),
             clock,
             store,
+            read_only,
             metadata_cache: Arc::new(DefaultCache::new(config.metadata_cache.as_usize())),
             tasks: Tasks::new(),
             tables: Mutex::default(),
         };
-        let lake = Lake { shared: Arc::new(shared) };
-        lake.probe().await?;
-        if let LakeLocation::S3 { .. } = location {
-            check_create_if_absent(location, lake.shared.store.lake().as_ref()).await?;
+        Lake { shared: Arc::new(shared) }
+    }
+
+    /// # Errors
+    /// `ReadOnly` when this lake was opened for reading only. Asked before work that would only fail at its end.
+    pub fn check_writable(&self) -> Result<(), StorageError> {
+        match &self.shared.read_only {
+            Some(reason) => Err(StorageError::ReadOnly { write_at: reason.write_at.to_string() }),
+            None => Ok(()),
         }
-        Ok(lake)
     }
 
     pub fn location(&self) -> &LakeLocation {

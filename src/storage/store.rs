@@ -18,6 +18,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
+use super::read_only::{ReadOnly, ReadOnlyStore};
 use super::{LakeLocation, S3Config, StorageError};
 
 /// How long requests to a bucket are repeated before the error is given to the caller.
@@ -58,6 +59,12 @@ impl LakeStore {
                 Ok(Self { root, url, lake })
             }
         }
+    }
+
+    /// The same stores, refusing every change.
+    pub(crate) fn read_only(self, reason: &ReadOnly) -> Self {
+        let wrap = |inner| Arc::new(ReadOnlyStore::new(inner, reason.clone())) as Arc<dyn ObjectStore>;
+        Self { root: wrap(self.root), url: self.url, lake: wrap(self.lake) }
     }
 
     fn open_folder(path: &FilePath) -> Result<Self, StorageError> {

@@ -1,10 +1,16 @@
-"""A server under test: the real binary (environment ADLAKE) over a lake of the test's, on free ports."""
+"""A server under test: the real binary (environment ADLAKE) over a lake of the test's, on free ports.
 
+With ADLAKE_TEST_LAKE=s3 the lakes of all tests lie in a bucket of a real S3-compatible server (`Gateway`) instead of a
+folder; tests keep naming folders, and say `location(lake)` where a command wants it.
+"""
+
+import atexit
 import json
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,22 +27,102 @@ def free_port():
         return probe.getsockname()[1]
 
 
+ON_S3 = os.environ.get("ADLAKE_TEST_LAKE") == "s3"
+ACCESS, SECRET, REGION = "adlake-test", "adlake-test-secret", "us-east-1"
+
+
+class Gateway:
+    """versitygw over a folder: with its posix back end a bucket is a folder, a key is a file. A context manager."""
+
+    def __init__(self, root, buckets=("ads",)):
+        self.root = Path(root)
+        for bucket in buckets:
+            (self.root / bucket).mkdir(parents=True)
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        command = [str(TOOLS / "bin" / "versitygw"), "--access", ACCESS, "--secret", SECRET, "--region", REGION]
+        command += ["--port", f"127.0.0.1:{self.port}", "posix", str(self.root)]
+        with open(f"{self.root}.log", "w") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(self.endpoint, timeout=2)
+                return
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.close()
+        raise RuntimeError("versitygw does not answer")
+
+    def settings(self, endpoint=None):
+        """Configuration that reaches it, or a proxy before it."""
+        return {
+            "storage.s3.endpoint": endpoint or self.endpoint,
+            "storage.s3.region": REGION,
+            "storage.s3.access_key_id": ACCESS,
+            "storage.s3.secret_access_key": SECRET,
+            "storage.s3.allow_http": "true",
+        }
+
+    def close(self):
+        # Told to end nicely, it waits for idle connections of its clients.
+        self.process.kill()
+        self.process.wait(30)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def variables(settings):
+    """Configuration keys as environment variables."""
+    return {"ADLAKE__" + key.upper().replace(".", "__"): str(value) for key, value in settings.items()}
+
+
+_shared = None
+
+
+def _gateway():
+    """The one that holds the lakes of all tests; what is started from now on inherits how to reach it."""
+    global _shared
+    if _shared is None:
+        _shared = Gateway(Path(tempfile.mkdtemp(prefix="adlake-s3-")) / "s3", buckets=("lakes",))
+        atexit.register(_shared.close)
+        os.environ.update(variables(_shared.settings()))
+    return _shared
+
+
+def location(lake):
+    """What `--lake` says for the test's folder `lake`."""
+    if not ON_S3 or "://" in str(lake):
+        return str(lake)
+    _gateway()
+    return f"s3://lakes/{str(lake).strip('/')}"
+
+
+def files(lake):
+    """The folder in which the lake's files can be looked at."""
+    return _gateway().root / "lakes" / str(lake).strip("/") if ON_S3 else Path(lake)
+
+
 class Server:
     """`adlake serve`, started by the constructor, ready when it returns. A context manager that stops it."""
 
-    def __init__(self, lake, sql=None, settings=None, log=None, folder=None):
+    def __init__(self, lake, sql=None, settings=None, log=None, folder=None, arguments=()):
         """`lake`: folder or s3://…. `sql`: folder of definitions to apply at start. `settings`: {"section.key": value}.
-        `log`: file for its output. `folder`: where it runs, beside the lake unless said."""
+        `log`: file for its output. `folder`: where it runs, beside the lake unless said. `arguments`: more of the command line."""
         self.lake = Path(lake)
         folder = Path(folder) if folder else self.lake.parent
         self.http_port, self.flight_port = free_port(), free_port()
         self.http_url = f"http://127.0.0.1:{self.http_port}"
         self.flight_url = f"grpc://127.0.0.1:{self.flight_port}"
         keys = {"http.port": self.http_port, "flight.port": self.flight_port, "lake.sql": "", **(settings or {})}
-        environment = dict(os.environ)
-        for key, value in keys.items():
-            environment["ADLAKE__" + key.upper().replace(".", "__")] = str(value)
-        command = [ADLAKE, "serve", "--lake", str(lake)]
+        place = location(lake)
+        environment = {**os.environ, **variables(keys)}
+        command = [ADLAKE, "serve", "--lake", place, *arguments]
         if sql is not None:
             command += ["--sql", str(sql)]
         self.log = Path(log) if log else folder / f"{self.lake.name}.log"

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 
-from support import ADLAKE, Server
+from support import ADLAKE, Server, location
 
 KILLS = int(os.environ.get("ADLAKE_KILLS", "50"))
 SEED = int(os.environ.get("ADLAKE_SEED", "20261120"))
@@ -180,7 +180,7 @@ def test_kill_a_load_half_way(tmp_path):
     with Server(lake) as server:
         sql(server, TABLE)
     moments = random.Random(SEED + 1)
-    command = [ADLAKE, "load", "--lake", str(lake), "kill_events", str(path)]
+    command = [ADLAKE, "load", "--lake", location(lake), "kill_events", str(path)]
     for _ in range(5):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(moments.uniform(0.05, 1.0))

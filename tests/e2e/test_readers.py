@@ -7,6 +7,7 @@ import polars
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from support import files
 
 TABLE = """
 CREATE TABLE readers (
@@ -32,7 +33,7 @@ def table(server):
     server.sql("ALTER TABLE readers ADD COLUMN note VARCHAR")
     server.sql("INSERT INTO readers (id, at, note) VALUES (20000, TIMESTAMPTZ '2026-11-20 00:00:00+00', 'late column')")
     (row,) = server.sql("SELECT path FROM system.tables WHERE name = 'readers'")
-    (found,) = [log.parent for log in server.lake.rglob("_delta_log") if str(log.parent).endswith(row["path"])]
+    (found,) = [log.parent for log in files(server.lake).rglob("_delta_log") if str(log.parent).endswith(row["path"])]
     return found
 
 

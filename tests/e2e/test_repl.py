@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from support import ADLAKE, Server
+from support import ADLAKE, Server, location
 
 SECONDS = 60
 ENDLESS = "SELECT count(*) FROM generate_series(1, 900000000000);"
@@ -66,7 +66,7 @@ def lake(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repl")
     create = ("CREATE TABLE repl_clicks (event_id VARCHAR NOT NULL, country VARCHAR); "
               "INSERT INTO repl_clicks VALUES ('a', 'KR'), ('b', NULL)")
-    subprocess.run([ADLAKE, "sql", "--lake", str(folder / "lake"), "-c", create], check=True, capture_output=True)
+    subprocess.run([ADLAKE, "sql", "--lake", location(folder / "lake"), "-c", create], check=True, capture_output=True)
     with Server(folder / "lake") as server:
         yield folder, server
 
@@ -74,7 +74,7 @@ def lake(tmp_path_factory):
 @pytest.fixture(params=["embedded", "remote"])
 def terminal(request, lake):
     folder, server = lake
-    place = ["--lake", str(folder / "lake")] if request.param == "embedded" else ["--url", server.flight_url]
+    place = ["--lake", location(folder / "lake")] if request.param == "embedded" else ["--url", server.flight_url]
     running = Terminal(request.param, shlex.join([ADLAKE, "sql", *place]), folder)
     running.wait("adlake>")
     yield running
@@ -176,7 +176,7 @@ def test_leaving_ends_with_success(terminal):
 
 def test_ctrl_c_ends_a_script_with_130(lake):
     folder, _ = lake
-    command = shlex.join([ADLAKE, "sql", "--lake", str(folder / "lake"), "-c", ENDLESS, "-c", "SELECT 'not reached'"])
+    command = shlex.join([ADLAKE, "sql", "--lake", location(folder / "lake"), "-c", ENDLESS, "-c", "SELECT 'not reached'"])
     terminal = Terminal("script", command, folder)
     try:
         terminal.wait(lambda screen: " s" in screen)

@@ -1,4 +1,8 @@
-"""The lake in a bucket: a real S3-compatible server (versitygw, built from its Go module) on this machine."""
+"""The lake in a bucket: a real S3-compatible server on this machine.
+
+versitygw (github.com/versity/versitygw, Apache-2.0), built from its Go module: one small binary, and its create-if-absent is
+atomic: `adlake doctor` proves that below. Its posix back end keeps objects as files, which lets tests look at them.
+"""
 
 import json
 import os
@@ -8,9 +12,7 @@ import time
 import urllib.request
 
 import pytest
-from support import ADLAKE, TOOLS, Server, free_port
-
-ACCESS, SECRET, REGION = "adlake-test", "adlake-test-secret", "us-east-1"
+from support import ADLAKE, SECRET, Gateway, Server, variables
 
 TABLE = """
 CREATE TABLE events (event_id VARCHAR NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, ad_id VARCHAR, price_micros BIGINT)
@@ -19,47 +21,32 @@ WITH (event_time='event_time', event_key='event_id', partition_by='day(event_tim
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
-    """(endpoint, folder of the bucket): with the posix back end a bucket is a folder."""
-    root = tmp_path_factory.mktemp("s3")
-    (root / "ads").mkdir()
-    port = free_port()
-    command = [TOOLS / "bin" / "versitygw", "--access", ACCESS, "--secret", SECRET, "--region", REGION]
-    command += ["--port", f"127.0.0.1:{port}", "posix", str(root)]
-    with open(root.parent / "versitygw.log", "w") as log:
-        gateway = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
-    endpoint = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(endpoint, timeout=2)
-            break
-        except urllib.error.HTTPError:
-            break
-        except OSError:
-            time.sleep(0.05)
-    yield endpoint, root / "ads"
-    gateway.terminate()
-    gateway.wait(30)
-
-
-def settings(endpoint):
-    return {
-        "storage.s3.endpoint": endpoint,
-        "storage.s3.region": REGION,
-        "storage.s3.access_key_id": ACCESS,
-        "storage.s3.secret_access_key": "env:ADLAKE_TEST_SECRET",
-        "storage.s3.allow_http": "true",
-    }
+def gateway(tmp_path_factory):
+    with Gateway(tmp_path_factory.mktemp("gateway") / "s3") as running:
+        yield running
 
 
 @pytest.fixture
-def serve(bucket, tmp_path, monkeypatch):
+def serve(gateway, tmp_path, monkeypatch):
     monkeypatch.setenv("ADLAKE_TEST_SECRET", SECRET)
+    settings = {**gateway.settings(), "storage.s3.secret_access_key": "env:ADLAKE_TEST_SECRET"}
 
     def start(prefix):
-        return Server(f"s3://ads/{prefix}", settings=settings(bucket[0]), folder=tmp_path)
+        return Server(f"s3://ads/{prefix}", settings=settings, folder=tmp_path)
 
     return start
+
+
+@pytest.fixture
+def adlake(gateway, tmp_path):
+    """Runs one command against the gateway."""
+
+    def run(*arguments, **settings):
+        environment = {**os.environ, **variables({**gateway.settings(), **settings})}
+        command = [ADLAKE, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+
+    return run
 
 
 def rows(start, count):
@@ -73,7 +60,7 @@ def post(server, body):
         return json.loads(response.read())
 
 
-def test_a_lake_in_a_bucket(serve, bucket):
+def test_a_lake_in_a_bucket(serve, gateway):
     with serve("lake") as server:
         server.sql(TABLE)
         server.sql("CREATE MATERIALIZED VIEW by_ad WITH (refresh='manual') AS SELECT ad_id, sum(price_micros) AS spend FROM events GROUP BY ad_id")
@@ -84,11 +71,11 @@ def test_a_lake_in_a_bucket(serve, bucket):
         assert server.sql("SELECT sum(spend) AS spend FROM by_ad") == [{"spend": sum(range(150))}]
     with serve("lake") as server:
         assert server.sql("SELECT count(*) AS n FROM events WHERE ad_id = 'ad3'") == [{"n": len(range(3, 150, 7))}]
-    assert (bucket[1] / "lake" / "tables" / "events" / "_delta_log" / "00000000000000000000.json").exists()
+    assert (gateway.root / "ads" / "lake" / "tables" / "events" / "_delta_log" / "00000000000000000000.json").exists()
 
 
-def test_files_are_copied_from_a_bucket(serve, bucket):
-    incoming = bucket[1] / "incoming"
+def test_files_are_copied_from_a_bucket(serve, gateway):
+    incoming = gateway.root / "ads" / "incoming"
     incoming.mkdir()
     (incoming / "a.ndjson").write_bytes(rows(0, 10))
     (incoming / "b.ndjson").write_bytes(rows(10, 10))
@@ -146,11 +133,36 @@ def test_kill_while_writing_to_a_bucket(serve):
         assert seen["n"] == seen["ids"] and seen["n"] % 10 == 0 and seen["n"] >= 10 * len(acknowledged) > 0, (seen, len(acknowledged))
 
 
-def test_wrong_credentials_are_said(bucket, tmp_path):
-    environment = dict(os.environ, ADLAKE__STORAGE__S3__SECRET_ACCESS_KEY="wrong")
-    for key, value in settings(bucket[0]).items():
-        if "secret" not in key:
-            environment["ADLAKE__" + key.upper().replace(".", "__")] = value
-    done = subprocess.run([ADLAKE, "sql", "--lake", "s3://ads/lake", "-c", "SELECT 1"], env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+def test_wrong_credentials_are_said(adlake):
+    done = adlake("sql", "--lake", "s3://ads/lake", "-c", "SELECT 1", **{"storage.s3.secret_access_key": "wrong"})
     assert done.returncode == 1 and "wrong" not in done.stderr.lower().replace("wrong credentials", ""), done
     assert any(word in done.stderr.lower() for word in ("credential", "signature", "access", "denied", "403")), done.stderr
+
+
+def test_the_gateway_is_fit_for_a_lake(adlake, gateway):
+    """Why versitygw: `adlake doctor` finds its create-if-absent atomic, and nothing else amiss."""
+    done = adlake("doctor", "--lake", "s3://ads/doctor", "--json")
+    report = json.loads(done.stdout)
+    verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
+    assert done.returncode == 0 and report["ok"], done.stdout
+    for name in ("location", "put", "get", "list", "delete", "create if absent", "consistency", "multipart upload", "clock", "tables"):
+        assert verdicts[name] == "ok", done.stdout
+    assert not list((gateway.root / "ads").glob("doctor/_doctor/*/*")), "the probe is deleted"
+
+
+def test_doctor_says_what_to_mend(adlake):
+    absent = adlake("doctor", "--lake", "s3://nowhere/lake")
+    assert absent.returncode == 1 and "adlake init s3://nowhere/lake" in absent.stdout, absent
+    denied = adlake("doctor", "--lake", "s3://ads/lake", **{"storage.s3.secret_access_key": "wrong"})
+    assert denied.returncode == 1 and "FAIL" in denied.stdout and "storage.s3" in denied.stdout, denied
+
+
+def test_init_makes_a_bucket_once(adlake, gateway):
+    dry = adlake("init", "s3://fresh/lake", "--dry-run")
+    assert dry.returncode == 0 and "would do" in dry.stdout and not (gateway.root / "fresh").exists(), dry
+    made = adlake("init", "s3://fresh/lake")
+    assert made.returncode == 0 and (gateway.root / "fresh").is_dir(), made
+    assert "done           bucket" in made.stdout, made.stdout
+    again = adlake("init", "s3://fresh/lake")
+    assert again.returncode == 0 and "already so     bucket" in again.stdout and "\ndone" not in again.stdout, again.stdout
+    assert adlake("doctor", "--lake", "s3://fresh/lake").returncode == 0

@@ -108,6 +108,7 @@ where
     F: FnOnce(Work) -> R + Send + 'static,
     R: Future<Output = Result<Answer, QueryError>> + Send,
 {
+    work.engine.lake.check_writable()?;
     let (cancel, limit) = (work.cancel.clone(), work.limit);
     let permit = match turn {
         Turn::Skipped => None,

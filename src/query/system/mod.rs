@@ -9,6 +9,7 @@ mod functions;
 mod information;
 mod ingest;
 mod late_events;
+mod leases;
 mod objects;
 mod queries;
 mod rejects;
@@ -50,6 +51,7 @@ enum Kind {
     Functions,
     Ingest,
     LateEvents,
+    Leases,
     Objects,
     Queries,
     Rejects,
@@ -61,12 +63,13 @@ enum Kind {
     InformationViews,
 }
 
-const TABLES: [(&str, &str, Kind); 14] = [
+const TABLES: &[(&str, &str, Kind)] = &[
     (SYSTEM, "columns", Kind::Columns),
     (SYSTEM, "commits", Kind::Commits),
     (SYSTEM, "functions", Kind::Functions),
     (SYSTEM, "ingest", Kind::Ingest),
     (SYSTEM, "late_events", Kind::LateEvents),
+    (SYSTEM, "leases", Kind::Leases),
     (SYSTEM, "objects", Kind::Objects),
     (SYSTEM, "queries", Kind::Queries),
     (SYSTEM, REJECTS, Kind::Rejects),
@@ -98,6 +101,7 @@ impl Kind {
             Kind::Functions => functions::schema(),
             Kind::Ingest => ingest::schema(),
             Kind::LateEvents => late_events::schema(),
+            Kind::Leases => leases::schema(),
             Kind::Objects => objects::schema(),
             Kind::Queries => queries::schema(),
             Kind::Rejects => rejects::schema(),
@@ -117,6 +121,7 @@ impl Kind {
             Kind::Functions => functions::rows(engine),
             Kind::Ingest => ingest::rows(engine),
             Kind::LateEvents => late_events::rows(engine).await,
+            Kind::Leases => leases::rows(engine).await,
             Kind::Objects => objects::rows(engine),
             Kind::Queries => queries::rows(engine),
             Kind::Rejects => Ok(RecordBatch::new_empty(rejects::schema())),
