@@ -16,7 +16,7 @@ use crate::base::{chain, suggestion};
 use crate::ingest::IngestConfig;
 use crate::query::QueryConfig;
 use crate::server::{FlightConfig, HttpConfig, ServerConfig};
-use crate::storage::StorageConfig;
+use crate::storage::{MaintenanceConfig, StorageConfig};
 use crate::telemetry::log::LogConfig;
 
 /// The documented defaults, as shipped.
@@ -44,6 +44,7 @@ pub struct Config {
     pub storage: StorageConfig,
     pub query: QueryConfig,
     pub ingest: IngestConfig,
+    pub maintenance: MaintenanceConfig,
     pub log: LogConfig,
 }
 

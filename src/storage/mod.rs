@@ -9,6 +9,7 @@ pub mod external;
 mod index;
 pub mod lake;
 pub mod location;
+mod maintenance;
 mod scan;
 pub mod snapshot;
 pub mod spec;
@@ -21,10 +22,13 @@ pub use error::StorageError;
 pub use external::{ExternalFile, LocalFile};
 pub use lake::Lake;
 pub use location::LakeLocation;
+pub use maintenance::{
+    Board, Maintainer, MaintenanceConfig, OptimizeReport, Report as MaintenanceReport, Subject, Work as MaintenanceWork,
+};
 pub use scan::configure_scans;
 pub use snapshot::TableSnapshot;
 pub use spec::{Partitioning, TableSpec, Transform, storable_type};
 pub use table::{
-    CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, StagedFile, Table, TableVersion, Transaction,
-    WriteOptions,
+    CommitMode, CommitOutcome, CommitRecord, CommitRequest, InputOrder, RewriteReport, StagedFile, Table, TableVersion,
+    Transaction, VacuumReport, WriteOptions,
 };

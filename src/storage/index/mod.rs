@@ -33,6 +33,7 @@ mod transactions;
 pub(crate) use file::DataFile;
 pub(crate) use file_index::FileIndex;
 pub(crate) use layout::Layout;
+pub(crate) use log::{Removals, expendable, removals};
 pub(crate) use root::TableRoot;
 pub(crate) use segment::{Segment, segments_of};
 

@@ -2,6 +2,7 @@
 
 mod committing;
 mod faults;
+mod maintaining;
 mod writing;
 
 use std::collections::BTreeMap;
