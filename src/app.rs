@@ -23,7 +23,7 @@ use crate::jobs;
 use crate::materialize::{RefreshParts, Refresher};
 use crate::query::{Engine, EngineParts};
 use crate::server::{flight_sql, http};
-use crate::storage::{Lake, LakeLocation};
+use crate::storage::{Lake, LakeLocation, Maintainer};
 
 use commands::Wiring;
 
@@ -35,6 +35,7 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     pub engine: Engine,
     pub ingestor: Ingestor,
+    pub maintainer: Arc<Maintainer>,
     pub clock: Clock,
     pub tasks: Tasks,
 }
@@ -100,8 +101,11 @@ impl App {
         });
         let refresher =
             Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
-        engine.plug(Arc::new(Wiring { ingestor: ingestor.clone(), refresher }));
-        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, clock, tasks })
+        let maintainer =
+            Maintainer::new(lake.clone(), config.maintenance.clone(), clock.clone(), engine.task_context());
+        let (ingest, maintain) = (ingestor.clone(), maintainer.clone());
+        engine.plug(Arc::new(Wiring { ingestor: ingest, refresher, maintainer: maintain, catalog: catalog.clone() }));
+        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, maintainer, clock, tasks })
     }
 
     /// Applies the folder `lake.sql` (when set and present), binds the ports, starts jobs and protocols.
@@ -115,7 +119,7 @@ impl App {
         let flight_listener = bind(address, config.flight.port, "flight.port").await?;
         let addresses = Addresses { http: local(&http_listener)?, flight: local(&flight_listener)? };
         self.apply_configured_project().await?;
-        jobs::start(&self.catalog, &self.tasks);
+        jobs::start(&self.catalog, &self.engine, &self.maintainer, &self.tasks);
         self.start_http(http_listener);
         self.start_flight(flight_listener);
         tracing::info!(http = %addresses.http, flight = %addresses.flight, lake = %config.lake.location, "serving");
