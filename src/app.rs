@@ -26,7 +26,7 @@ use crate::jobs;
 use crate::materialize::{RefreshParts, Refresher};
 use crate::query::{Engine, EngineParts};
 use crate::server::{flight_sql, grpc, http};
-use crate::storage::{Address, Lake, LakeLocation, Leases};
+use crate::storage::{Address, Lake, LakeLocation, Leases, Maintainer};
 
 pub use crate::storage::{Check, InitMode, InitStep, StepOutcome, Verdict};
 pub use doctor::{doctor, init};
@@ -44,6 +44,7 @@ pub struct App {
     pub engine: Engine,
     pub ingestor: Ingestor,
     pub leases: Leases,
+    pub maintainer: Arc<Maintainer>,
     pub clock: Clock,
     pub tasks: Tasks,
 }
@@ -115,9 +116,13 @@ impl App {
         });
         let refresher =
             Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
+        let mut maintenance = config.maintenance.clone();
+        maintenance.enabled &= !config.server.read_only;
+        let maintainer = Maintainer::new(lake.clone(), maintenance, clock.clone(), engine.task_context());
+        let (ingest, maintain) = (ingestor.clone(), maintainer.clone());
         engine.plug_state(Arc::new(States { ingestor: ingestor.clone() }));
-        engine.plug(Arc::new(Wiring { ingestor: ingestor.clone(), refresher }));
-        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, leases, clock, tasks })
+        engine.plug(Arc::new(Wiring { ingestor: ingest, refresher, maintainer: maintain, catalog: catalog.clone() }));
+        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, leases, maintainer, clock, tasks })
     }
 
     /// Applies the folder `lake.sql` (when set and present), binds the ports, starts jobs and protocols.
@@ -133,7 +138,7 @@ impl App {
         self.leases.set_address(self.public_address(addresses));
         self.ingestor.own_by(self.leases.clone());
         self.apply_configured_project().await?;
-        jobs::start(&self.catalog, &self.tasks);
+        jobs::start(&self.catalog, &self.engine, &self.maintainer, &self.tasks);
         self.start_http(http_listener);
         self.start_flight(flight_listener);
         tracing::info!(http = %addresses.http, flight = %addresses.flight, lake = %config.lake.location, "serving");

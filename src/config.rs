@@ -16,7 +16,7 @@ use crate::base::{chain, suggestion};
 use crate::ingest::IngestConfig;
 use crate::query::QueryConfig;
 use crate::server::{FlightConfig, HttpConfig, ServerConfig};
-use crate::storage::{LeaseConfig, StorageConfig};
+use crate::storage::{LeaseConfig, MaintenanceConfig, StorageConfig};
 use crate::telemetry::log::LogConfig;
 
 /// The documented defaults, as shipped.
@@ -45,6 +45,7 @@ pub struct Config {
     pub lease: LeaseConfig,
     pub query: QueryConfig,
     pub ingest: IngestConfig,
+    pub maintenance: MaintenanceConfig,
     pub log: LogConfig,
 }
 

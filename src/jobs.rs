@@ -3,22 +3,32 @@
 //! | job | trigger | what it calls |
 //! |---|---|---|
 //! | follow the catalog | every 500 ms | `Catalog::refresh`: definitions changed by other processes take effect here within a second |
+//! | maintain tables | every `maintenance.interval`, at once while files wait to be merged | `Maintainer::turn` for every table, one after another, on the engine's threads |
 //!
 //! A read-only server starts only jobs that read.
 //!
-//! Only this file knows both *when* and *what*. Scheduled materializations and maintenance join this table with their issues.
+//! Only this file knows both *when* and *what*. Scheduled materializations join this table with their issue.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Tasks, chain};
-use crate::catalog::Catalog;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{Span, Tasks, chain};
+use crate::catalog::{Catalog, CatalogSnapshot, Definition, TableKind};
+use crate::ingest::REJECTS_PATH;
+use crate::query::Engine;
+use crate::storage::{Maintainer, Subject};
 
 const CATALOG_POLL: Duration = Duration::from_millis(500);
 
-/// Starts every job; they end with `tasks`.
-pub fn start(catalog: &Arc<Catalog>, tasks: &Tasks) {
+/// Starts every job; they end with `tasks`. Tables are maintained as far as `maintainer` is told to.
+pub fn start(catalog: &Arc<Catalog>, engine: &Engine, maintainer: &Arc<Maintainer>, tasks: &Tasks) {
     tasks.spawn("follow-catalog", follow_catalog(catalog.clone(), tasks.clone()));
+    if let Some(every) = maintainer.interval() {
+        let job = MaintainTables { catalog: catalog.clone(), engine: engine.clone(), maintainer: maintainer.clone() };
+        tasks.spawn("maintain-tables", job.run(every, tasks.clone()));
+    }
 }
 
 async fn follow_catalog(catalog: Arc<Catalog>, tasks: Tasks) {
@@ -38,4 +48,59 @@ async fn follow_catalog(catalog: Arc<Catalog>, tasks: Tasks) {
             Err(_) => {}
         }
     }
+}
+
+struct MaintainTables {
+    catalog: Arc<Catalog>,
+    engine: Engine,
+    maintainer: Arc<Maintainer>,
+}
+
+impl MaintainTables {
+    async fn run(self, every: Span, tasks: Tasks) {
+        let stop = tasks.stop_signal();
+        let mut more = false;
+        loop {
+            let pause = if more { Duration::ZERO } else { every.duration() };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            more = self.round(&stop).await;
+        }
+    }
+
+    /// One turn for every table. Whether more is waiting.
+    async fn round(&self, stop: &CancellationToken) -> bool {
+        let subjects = subjects(&self.catalog.snapshot());
+        self.maintainer.forget_all_but(&subjects);
+        let mut more = false;
+        for subject in subjects {
+            if stop.is_cancelled() {
+                return false;
+            }
+            let (maintainer, stop) = (self.maintainer.clone(), stop.clone());
+            let turn = self.engine.compute(async move { maintainer.turn(&subject, &stop).await }).await;
+            match turn {
+                Ok(waiting) => more |= waiting,
+                Err(error) => tracing::error!(error = %chain(&error), "a turn of maintenance hit a bug"),
+            }
+        }
+        more
+    }
+}
+
+/// Everything that has files: tables, materialized views, rejects.
+fn subjects(catalog: &CatalogSnapshot) -> Vec<Subject> {
+    let of_catalog = catalog.relations.values().filter_map(|object| {
+        let retention = match &object.definition {
+            Definition::Table(table) => match &table.kind {
+                TableKind::Event { retention, .. } => *retention,
+                TableKind::Plain | TableKind::Snapshot { .. } => None,
+            },
+            Definition::View(_) | Definition::MaterializedView(_) | Definition::Endpoint(_) => None,
+        };
+        Some(Subject { path: object.table_path.clone()?, retention })
+    });
+    of_catalog.chain([Subject { path: REJECTS_PATH.to_owned(), retention: None }]).collect()
 }

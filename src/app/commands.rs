@@ -1,4 +1,4 @@
-//! The `Commands` plug: INSERT and COPY go to ingest, REFRESH to materialize. Translation only.
+//! The `Commands` plug: INSERT and COPY go to ingest, REFRESH to materialize, OPTIMIZE and VACUUM to storage. Translation only.
 
 use std::sync::Arc;
 
@@ -8,16 +8,19 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 
-use crate::base::Kind;
-use crate::catalog::{CopyInto, Refresh};
+use crate::base::{Kind, Span};
+use crate::catalog::{Catalog, CopyInto, Maintain, MaintainWork, ObjectKind, Refresh};
 use crate::ingest::{AppendReport, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest};
 use crate::materialize::Refresher;
 use crate::query::{CommandContext, CommandError, Commands, Progress, QueryError, WriteReport};
+use crate::storage::Maintainer;
 
 /// What query reaches through its plug.
 pub(super) struct Wiring {
     pub ingestor: Ingestor,
     pub refresher: Refresher,
+    pub maintainer: Arc<Maintainer>,
+    pub catalog: Arc<Catalog>,
 }
 
 #[async_trait]
@@ -45,6 +48,68 @@ impl Commands for Wiring {
         let report = self.refresher.refresh(&refresh.view, context.task, context.cancel).await;
         report.map(|report| report.rows).map_err(|error| CommandError::from_error(&error))
     }
+
+    async fn maintain(
+        &self,
+        maintain: Maintain,
+        context: CommandContext,
+    ) -> Result<(RecordBatch, String), CommandError> {
+        let Maintain { table, work } = maintain;
+        let object = self.catalog.snapshot().relation(&table).cloned();
+        let object = object.map_err(|error| CommandError::from_error(&error))?;
+        let Some(path) = &object.table_path else {
+            let message = match object.kind {
+                ObjectKind::MaterializedView => format!("materialized view '{table}' has no files yet"),
+                kind => format!("'{table}' is a {kind}; only tables and materialized views have files"),
+            };
+            return Err(CommandError { kind: Kind::InvalidArgument, message });
+        };
+        match work {
+            MaintainWork::Optimize => self.optimize(path, &context).await,
+            MaintainWork::Vacuum { retain } => self.vacuum(path, retain, &context).await,
+        }
+    }
+}
+
+impl Wiring {
+    async fn optimize(&self, path: &str, context: &CommandContext) -> Result<(RecordBatch, String), CommandError> {
+        let done = self.maintainer.optimize(path, &context.cancel).await;
+        let done = done.map_err(|error| CommandError::from_error(&error))?;
+        let row = one_row(&[
+            ("files_before", done.files_before),
+            ("files_after", done.files_after),
+            ("tasks", done.tasks),
+            ("superseded", done.superseded),
+            ("rows", done.rows),
+            ("bytes_in", done.bytes_in),
+            ("bytes_out", done.bytes_out),
+        ])?;
+        Ok((row, format!("{} files before, {} after", done.files_before, done.files_after)))
+    }
+
+    async fn vacuum(
+        &self,
+        path: &str,
+        retain: Option<Span>,
+        context: &CommandContext,
+    ) -> Result<(RecordBatch, String), CommandError> {
+        let done = self.maintainer.vacuum(path, retain, &context.cancel).await;
+        let done = done.map_err(|error| CommandError::from_error(&error))?;
+        let row = one_row(&[
+            ("files_deleted", done.files_deleted),
+            ("bytes_deleted", done.bytes_deleted),
+            ("files_kept", done.files_kept),
+        ])?;
+        Ok((row, format!("{} files deleted", done.files_deleted)))
+    }
+}
+
+/// A report of numbers.
+fn one_row(numbers: &[(&str, u64)]) -> Result<RecordBatch, CommandError> {
+    let column = |number: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![i64::try_from(number).ok()])) };
+    let columns = numbers.iter().map(|(name, number)| (*name, column(*number), true));
+    RecordBatch::try_from_iter_with_nullable(columns)
+        .map_err(|error| CommandError { kind: Kind::Internal, message: format!("cannot report the work: {error}") })
 }
 
 /// An error of the query whose rows were inserted is query's own, whatever carried it here.

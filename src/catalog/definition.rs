@@ -51,6 +51,8 @@ pub enum TableKind {
         event_key: Option<String>,
         lateness: Option<Span>,
         clock_skew: Option<Span>,
+        /// Rows whose event time is older than this are removed, a partition at a time; at least `lateness`.
+        retention: Option<Span>,
     },
     /// `kind='snapshot', key='…'`: each load is the new state of its keys. Key columns are NOT NULL.
     Snapshot {

@@ -30,6 +30,7 @@ pub use plan::{Change, Plan, plan};
 pub use project::{SourceFile, load_project};
 pub use snapshot::{CatalogSnapshot, CatalogVersion};
 pub use statement::{
-    AlterAddColumn, CopyInto, Create, DropObject, Refresh, ShowTarget, Statement, parse_script, parse_statement,
+    AlterAddColumn, CopyInto, Create, DropObject, Maintain, MaintainWork, Refresh, ShowTarget, Statement, parse_script,
+    parse_statement,
 };
 pub use store::{Catalog, Edit};

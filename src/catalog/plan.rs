@@ -26,7 +26,8 @@ pub enum Change {
         before: Arc<Object>,
         after: Box<Create>,
     },
-    /// A table gains columns at its end (perhaps none), and takes new checks, lateness and clock_skew for rows to come.
+    /// A table gains columns at its end (perhaps none), and takes new checks, lateness and clock_skew for rows to come, and a
+    /// new retention.
     Widen {
         before: Arc<Object>,
         after: Box<Create>,
@@ -251,6 +252,7 @@ fn identity(kind: &TableKind) -> TableKind {
             event_key: event_key.clone(),
             lateness: None,
             clock_skew: None,
+            retention: None,
         },
         TableKind::Plain | TableKind::Snapshot { .. } => kind.clone(),
     }

@@ -38,5 +38,6 @@ pub use ingestor::{
     AppendReport, FileFormat, FileReport, FileStatus, IngestParts, Ingestor, LoadProgress, LoadRequest,
 };
 pub use load_options::parse_map_pair;
+pub use rejects::REJECTS_PATH;
 pub use request::{AppendRequest, OnBadRow, Payload, Producer};
 pub use state::IngestState;

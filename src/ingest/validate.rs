@@ -257,6 +257,7 @@ mod tests {
                 event_key: Some("id".to_owned()),
                 lateness: Some("7 days".parse().unwrap()),
                 clock_skew: Some("5 minutes".parse().unwrap()),
+                retention: None,
             },
             partition_by: Vec::new(),
             sort_by: Vec::new(),

@@ -1,7 +1,7 @@
-//! The plug for statements whose work lies above query: INSERT, COPY, REFRESH. `app.rs` plugs in ingest and materialize.
+//! The plug for statements whose work lies above query: INSERT, COPY, REFRESH, OPTIMIZE, VACUUM. `app.rs` plugs in ingest and materialize.
 use super::QueryId;
 use crate::base::{Classify, Kind, Span};
-use crate::catalog::{CopyInto, Refresh};
+use crate::catalog::{CopyInto, Maintain, Refresh};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -67,4 +67,10 @@ pub trait Commands: Send + Sync {
     /// One row per file: file, status, rows, duplicates, rejected.
     async fn copy_into(&self, copy: CopyInto, context: CommandContext) -> Result<RecordBatch, CommandError>;
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError>;
+    /// One row that says what was done, and a sentence.
+    async fn maintain(
+        &self,
+        maintain: Maintain,
+        context: CommandContext,
+    ) -> Result<(RecordBatch, String), CommandError>;
 }

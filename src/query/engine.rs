@@ -201,6 +201,19 @@ impl Engine {
         self.0.shared.task()
     }
 
+    /// Runs work that computes for long on the threads of the engine, apart from those that serve connections. Dropping
+    /// the returned future stops the work.
+    ///
+    /// # Errors
+    /// A panic in the work.
+    pub async fn compute<T, F>(&self, work: F) -> Result<T, QueryError>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.0.shared.cpu.spawn(work).await
+    }
+
     /// Opens `sql` (one query) over tables pinned at their newest versions, for work that must know what it read.
     /// Runs inside the caller's statement: takes no turn, has no time limit of its own and is not in `system.queries`.
     ///

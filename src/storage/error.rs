@@ -42,6 +42,8 @@ pub enum StorageError {
     Crowded { table: String },
     #[error("document '{name}' was changed by somebody else")]
     DocumentConflict { name: String },
+    #[error("{action} was cancelled")]
+    Cancelled { action: String },
     #[error("{message}")]
     Invalid { message: String },
     #[error("file '{path}' not found")]
@@ -190,6 +192,7 @@ impl Classify for StorageError {
             Self::ReadOnly { .. } => Kind::FailedPrecondition,
             Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } | Self::CommitUnknown { .. } => Kind::Unavailable,
             Self::Engine { source, .. } => engine_kind(source),
+            Self::Cancelled { .. } => Kind::Cancelled,
             Self::Damaged { .. } => Kind::DataLoss,
         }
     }

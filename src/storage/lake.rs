@@ -24,6 +24,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::read_only::ReadOnly;
+use super::maintenance::Board;
 use super::store::LakeStore;
 use super::table::TableParts;
 use super::{Documents, ExternalFile, LakeLocation, StorageConfig, StorageError, Table, TableSpec, external};
@@ -45,6 +46,7 @@ struct Shared {
     metadata_cache: Arc<FileMetadataCache>,
     /// Checkpoints in work.
     tasks: Tasks,
+    board: Arc<Board>,
     tables: Mutex<HashMap<String, Arc<OnceCell<Arc<Table>>>>>,
 }
 
@@ -104,6 +106,7 @@ impl Lake {
             read_only,
             metadata_cache: Arc::new(DefaultCache::new(config.metadata_cache.as_usize())),
             tasks: Tasks::new(),
+            board: Arc::default(),
             tables: Mutex::default(),
         };
         Lake { shared: Arc::new(shared) }
@@ -206,6 +209,16 @@ impl Lake {
             .map_err(|error| StorageError::store(format!("list files below '{folder}'"), error))
     }
 
+    /// The size files grow to: `storage.target_file_size`.
+    pub fn target_file_bytes(&self) -> u64 {
+        self.shared.config.target_file_size.bytes()
+    }
+
+    /// What was and is done to keep the tables in shape, by this process.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.shared.board
+    }
+
     /// Versioned documents under `documents/<name>/`.
     pub fn documents(&self, name: &str) -> Documents {
         Documents::new(self.shared.store.lake().clone(), name)
@@ -262,6 +275,7 @@ impl Lake {
             metadata_cache: self.shared.metadata_cache.clone(),
             remote: matches!(self.shared.location, LakeLocation::S3 { .. }),
             tasks: self.shared.tasks.clone(),
+            board: self.shared.board.clone(),
             config: self.shared.config.clone(),
             clock: self.shared.clock.clone(),
         })

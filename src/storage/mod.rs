@@ -13,6 +13,7 @@ pub mod lake;
 pub mod lease;
 pub mod location;
 mod read_only;
+mod maintenance;
 mod scan;
 pub mod snapshot;
 pub mod spec;
@@ -28,10 +29,13 @@ pub use init::{InitMode, InitStep, StepOutcome, init};
 pub use lake::Lake;
 pub use lease::{Acquired, Address, LeaseConfig, LeaseRecord, Leases};
 pub use location::LakeLocation;
+pub use maintenance::{
+    Board, Maintainer, MaintenanceConfig, OptimizeReport, Report as MaintenanceReport, Subject, Work as MaintenanceWork,
+};
 pub use scan::configure_scans;
 pub use snapshot::{TableSnapshot, TimeRange};
 pub use spec::{Partitioning, TableSpec, Transform, storable_type};
 pub use table::{
-    CommitMode, CommitOutcome, CommitRecord, CommitRequest, Fence, InputOrder, StagedFile, Table, TableVersion,
-    Transaction, WriteOptions,
+    CommitMode, CommitOutcome, CommitRecord, CommitRequest, Fence, InputOrder, RewriteReport, StagedFile, Table,
+    TableVersion, Transaction, VacuumReport, WriteOptions,
 };

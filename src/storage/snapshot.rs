@@ -8,6 +8,7 @@ use datafusion::common::ScalarValue;
 
 use super::index::{DataFile, FileIndex};
 use super::scan::LakeTable;
+use super::table::is_small;
 use super::{TableSpec, TableVersion};
 use crate::base::Timestamp;
 
@@ -57,6 +58,11 @@ impl TableSnapshot {
         self.index.file_count()
     }
 
+    /// Files of less than half of `target_bytes`: what compaction would like to merge.
+    pub fn small_file_count(&self, target_bytes: u64) -> usize {
+        self.index.files().filter(|file| is_small(file.size, target_bytes)).count()
+    }
+
     pub fn row_count(&self) -> u64 {
         self.index.row_count()
     }
@@ -94,7 +100,14 @@ impl TableSnapshot {
         Arc::new(LakeTable::new(&self.index))
     }
 
-    /// The files of `self` that are not in `older` (for advancing an index), as a provider; `None` when nothing is new.
+    /// Whether rows of `older` may be gone (replaced, or past the table's retention). Compaction takes none away.
+    pub fn rows_removed_since(&self, older: &TableSnapshot) -> bool {
+        self.index.rows_removed_since(&older.index)
+    }
+
+    /// All rows that `older` does not have, for advancing a set of keys, as a provider; `None` when there are none. Files
+    /// that compaction made of rows `older` has are left out; one made of older and newer rows is given whole, so this may
+    /// give rows that `older` has (who must not count a row twice, reads the log instead).
     pub fn provider_of_files_added_since(self: &Arc<Self>, older: &TableSnapshot) -> Option<Arc<dyn TableProvider>> {
         let files = self.index.files_added_since(&older.index);
         (!files.is_empty()).then(|| Arc::new(LakeTable::of_files(&self.index, &files)) as Arc<dyn TableProvider>)

@@ -98,3 +98,21 @@ def test_schema_is_plain(table):
     assert schema.field("at").type == pa.timestamp("us", tz="UTC")
     assert schema.field("price").type == pa.decimal128(12, 2)
     assert schema.field("note").nullable
+
+
+def test_maintained_table(server, table, expected):
+    """Last, as it changes the files: after OPTIMIZE and VACUUM every reader agrees, and earlier versions are still there."""
+    before = DeltaTable(str(table))
+    server.sql("OPTIMIZE TABLE readers")
+    after = DeltaTable(str(table))
+    assert after.version() > before.version()
+    assert len(after.file_uris()) < len(before.file_uris())
+    assert after.history(1)[0]["operation"] == "OPTIMIZE"
+    server.sql("VACUUM TABLE readers RETAIN '1 hour'")
+    test_deltalake(table, expected)
+    test_duckdb(table, expected)
+    test_polars(table, expected)
+    old = DeltaTable(str(table), version=before.version()).to_pyarrow_table(columns=[*COLUMNS, "note"])
+    assert normal(zip(*[column.to_pylist() for column in old.columns])) == expected
+    (row,) = server.sql("SELECT count(*) AS n, sum(id) AS total FROM readers")
+    assert (row["n"], row["total"]) == (20001, 200010000)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adlake::base::{Classify, Clock, Tasks, Timestamp};
-use adlake::catalog::{Catalog, CopyInto, Refresh};
+use adlake::catalog::{Catalog, CopyInto, Maintain, Refresh};
 use adlake::config;
 use adlake::materialize::{RefreshParts, Refresher};
 use adlake::query::{
@@ -180,6 +180,15 @@ impl Commands for Writer {
     async fn copy_into(&self, _copy: CopyInto, _context: CommandContext) -> Result<RecordBatch, CommandError> {
         let message = "COPY is tested with ingest".to_owned();
         Err(CommandError::new(adlake::base::Kind::Unimplemented, message))
+    }
+
+    async fn maintain(
+        &self,
+        _maintain: Maintain,
+        _context: CommandContext,
+    ) -> Result<(RecordBatch, String), CommandError> {
+        let message = "OPTIMIZE and VACUUM are tested with the app".to_owned();
+        Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
     }
 
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {

@@ -1,4 +1,4 @@
-//! Statements that change objects or rows: DROP, ALTER TABLE, REFRESH, COPY INTO, INSERT INTO.
+//! Statements that change objects, rows or files: DROP, ALTER TABLE, REFRESH, COPY INTO, INSERT INTO, OPTIMIZE, VACUUM.
 
 use std::sync::Arc;
 
@@ -6,7 +6,11 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::{Cursor, is_word};
 use super::options::{self, Options};
-use super::{AlterAddColumn, CopyInto, DropObject, Refresh, Statement, create, create_table, names, query};
+use super::{
+    AlterAddColumn, CopyInto, DropObject, Maintain, MaintainWork, Refresh, Statement, create, create_table, names,
+    query,
+};
+use crate::base::Span;
 use crate::catalog::CatalogError;
 
 /// Options of COPY INTO; their values are read by `ingest`.
@@ -93,6 +97,30 @@ pub fn copy(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     }
     cursor.expect_end()?;
     Ok(Statement::Copy(CopyInto { table, from, options: taken }))
+}
+
+/// `OPTIMIZE TABLE table`
+pub fn optimize(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
+    cursor.expect_word("OPTIMIZE")?;
+    cursor.expect_word("TABLE")?;
+    let table = names::object_name(cursor, "the name of the table")?;
+    cursor.expect_end()?;
+    Ok(Statement::Maintain(Maintain { table, work: MaintainWork::Optimize }))
+}
+
+/// `VACUUM TABLE table [RETAIN 'length of time']`
+pub fn vacuum(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
+    cursor.expect_word("VACUUM")?;
+    cursor.expect_word("TABLE")?;
+    let table = names::object_name(cursor, "the name of the table")?;
+    let mut retain = None;
+    if cursor.word("RETAIN") {
+        let position = cursor.position();
+        let text = cursor.expect_string("a length of time in quotes, such as '2 hours'")?;
+        retain = Some(text.parse::<Span>().map_err(|reason| position.bad(format!("RETAIN: {reason}")))?);
+    }
+    cursor.expect_end()?;
+    Ok(Statement::Maintain(Maintain { table, work: MaintainWork::Vacuum { retain } }))
 }
 
 /// `INSERT INTO table [(columns)] query`

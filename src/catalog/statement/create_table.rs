@@ -26,6 +26,8 @@ const OPTIONS: [&str; 10] = [
     "mode",
     "retention",
 ];
+/// Shorter retentions are mistakes.
+const RETENTION_MIN: Span = Span::from_secs(3600);
 const KINDS: [&str; 3] = ["plain", "event", "snapshot"];
 
 /// Reads what follows the table's name.
@@ -47,7 +49,6 @@ pub fn body(cursor: &mut Cursor) -> Result<Body, CatalogError> {
             .position()
             .unimplemented("CREATE TABLE … AS is not supported yet: INSERT INTO it afterwards"));
     }
-    options.refuse("retention", "rows are kept until the table is dropped")?;
     options.refuse("landing", "rows are committed before they are acknowledged")?;
     options.refuse("mode", "a load replaces the keys it brings and keeps the others")?;
     let layout = partitioning::take_layout(&mut options, Some(&columns))?;
@@ -154,7 +155,7 @@ fn take_kind(options: &mut Options, columns: &Schema) -> Result<TableKind, Catal
 }
 
 fn plain(options: &mut Options) -> Result<TableKind, CatalogError> {
-    for key in ["event_key", "lateness", "clock_skew"] {
+    for key in ["event_key", "lateness", "clock_skew", "retention"] {
         if let Some(option) = options.take(key) {
             return Err(option.key_position.bad(format!("option '{key}' needs event_time='column'")));
         }
@@ -175,16 +176,18 @@ fn event(options: &mut Options, columns: &Schema, event_time: &OptionValue) -> R
         Some(option) => Some(key_column("event_key", &option.text, columns, option.position)?),
         None => None,
     };
+    let lateness = take_span(options, "lateness")?;
     Ok(TableKind::Event {
         event_time: name,
         event_key,
-        lateness: take_span(options, "lateness")?,
+        lateness,
         clock_skew: take_span(options, "clock_skew")?,
+        retention: take_retention(options, lateness)?,
     })
 }
 
 fn snapshot(options: &mut Options, columns: &Schema, kind: Option<OptionValue>) -> Result<TableKind, CatalogError> {
-    for key in ["event_key", "lateness", "clock_skew"] {
+    for key in ["event_key", "lateness", "clock_skew", "retention"] {
         if let Some(option) = options.take(key) {
             return Err(option
                 .key_position
@@ -244,4 +247,19 @@ fn require_not_null(option: &str, field: &FieldRef, position: Position) -> Resul
 
 fn take_span(options: &mut Options, key: &str) -> Result<Option<Span>, CatalogError> {
     options.take(key).map(|option| option.parse::<Span>()).transpose()
+}
+
+/// Rows that are still accepted are not removed at once.
+fn take_retention(options: &mut Options, lateness: Option<Span>) -> Result<Option<Span>, CatalogError> {
+    let Some(option) = options.take("retention") else { return Ok(None) };
+    let retention = option.parse::<Span>()?;
+    match lateness {
+        _ if retention < RETENTION_MIN => {
+            Err(option.position.bad(format!("retention '{retention}' is too short: use at least '{RETENTION_MIN}'")))
+        }
+        Some(lateness) if retention < lateness => Err(option.position.bad(format!(
+            "retention '{retention}' is shorter than lateness '{lateness}': events would be accepted and then removed"
+        ))),
+        _ => Ok(Some(retention)),
+    }
 }

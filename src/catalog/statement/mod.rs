@@ -29,7 +29,7 @@ use arrow::datatypes::FieldRef;
 
 use self::cursor::Cursor;
 use super::{CatalogError, DefinedBy, Definition, ObjectKind};
-use crate::base::suggestion;
+use crate::base::{Span, suggestion};
 
 pub use query::{FILTERS_FUNCTION, replace_filters};
 pub use script::{normalised, parse_script};
@@ -52,6 +52,7 @@ pub enum Statement {
     AlterAddColumn(AlterAddColumn),
     Refresh(Refresh),
     Copy(CopyInto),
+    Maintain(Maintain),
     Show(ShowTarget),
     /// `DESCRIBE name`; a name in another schema keeps it: `system.tables`.
     Describe {
@@ -120,6 +121,21 @@ pub struct CopyInto {
     pub options: Vec<(String, String)>,
 }
 
+/// `OPTIMIZE TABLE table`, `VACUUM TABLE table [RETAIN '2 hours']`; the table may be a materialized view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maintain {
+    pub table: String,
+    pub work: MaintainWork,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaintainWork {
+    /// Merge small files.
+    Optimize,
+    /// Delete files of old versions; `None` = those older than the configured time.
+    Vacuum { retain: Option<Span> },
+}
+
 /// What SHOW shows.
 #[derive(Clone, Debug)]
 pub enum ShowTarget {
@@ -129,7 +145,7 @@ pub enum ShowTarget {
 }
 
 /// First words of statements that are known and refused, with what to do instead.
-const REFUSED: [(&str, &str); 26] = [
+const REFUSED: [(&str, &str); 24] = [
     ("UPDATE", "rows are not changed in place: load a snapshot table, or insert corrections"),
     ("DELETE", "rows are not deleted one by one: DROP TABLE removes all"),
     ("MERGE", "load a table of kind='snapshot' instead"),
@@ -147,8 +163,6 @@ const REFUSED: [(&str, &str); 26] = [
     ("REVOKE", "users and roles come later"),
     ("CALL", "there are no procedures"),
     ("ANALYZE", "statistics are kept with every file already"),
-    ("VACUUM", "unused files are removed when a table is dropped"),
-    ("OPTIMIZE", "files are sorted when they are written"),
     ("VERIFY", "not supported yet"),
     ("REPLAY", "not supported yet"),
     ("EXPORT", "not supported yet"),
@@ -158,9 +172,9 @@ const REFUSED: [(&str, &str); 26] = [
     ("LOAD", "use COPY INTO table FROM 'files'"),
 ];
 /// First words of what is supported.
-const FIRST_WORDS: [&str; 15] = [
+const FIRST_WORDS: [&str; 17] = [
     "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "COPY", "SHOW", "DESCRIBE",
-    "SET", "RESET", "FROM",
+    "SET", "RESET", "FROM", "OPTIMIZE", "VACUUM",
 ];
 
 /// Parses exactly one statement (a trailing `;` is allowed).
@@ -177,6 +191,8 @@ pub fn parse_statement(sql: &str) -> Result<Statement, CatalogError> {
         "ALTER" => change::alter(cursor),
         "REFRESH" => change::refresh(cursor),
         "COPY" => change::copy(cursor),
+        "OPTIMIZE" => change::optimize(cursor),
+        "VACUUM" => change::vacuum(cursor),
         "INSERT" => change::insert(cursor),
         "EXPLAIN" => ask::explain(cursor),
         "SHOW" => ask::show(cursor),

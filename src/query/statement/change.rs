@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::Work;
 use super::insert::{self, Insert};
 use crate::base::{Classify, Kind};
-use crate::catalog::{AlterAddColumn, CopyInto, Create, DropObject, Refresh};
+use crate::catalog::{AlterAddColumn, CopyInto, Create, DropObject, Maintain, Refresh};
 use crate::query::running::State;
 use crate::query::{Answer, CommandContext, Outcome, Progress, QueryError, ddl};
 
@@ -58,6 +58,14 @@ pub(super) async fn copy(work: &mut Work, copy: CopyInto) -> Result<Answer, Quer
         let rows = total(&files, "rows");
         let message = format!("{rows} rows loaded into {table} from {} files", files.num_rows());
         Ok(Answer { details: Some(files), ..work.done(Some(rows), message) })
+    })
+    .await
+}
+
+pub(super) async fn maintain(work: &mut Work, maintain: Maintain) -> Result<Answer, QueryError> {
+    to_end(work, Turn::Needed, move |work| async move {
+        let (report, message) = work.engine.commands()?.maintain(maintain, context(&work)).await?;
+        Ok(Answer { details: Some(report), ..work.done(None, message) })
     })
     .await
 }

@@ -92,6 +92,7 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
         }
         Statement::Refresh(refresh) => change::refresh(work, refresh).await,
         Statement::Copy(copy) => change::copy(work, copy).await,
+        Statement::Maintain(maintain) => change::maintain(work, maintain).await,
         Statement::Create(create) => change::create(work, *create).await,
         Statement::Drop(drop) => change::drop_object(work, drop).await,
         Statement::AlterAddColumn(alter) => change::add_column(work, alter).await,
@@ -112,6 +113,7 @@ pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str) -> Result<Prepared, 
         Statement::Create(_)
         | Statement::Drop(_)
         | Statement::AlterAddColumn(_)
+        | Statement::Maintain(_)
         | Statement::Set { .. }
         | Statement::Reset { .. } => Ok(command(StatementKind::Command)),
     }

@@ -10,6 +10,7 @@ mod information;
 mod ingest;
 mod late_events;
 mod leases;
+mod maintenance;
 mod objects;
 mod queries;
 mod rejects;
@@ -52,6 +53,7 @@ enum Kind {
     Ingest,
     LateEvents,
     Leases,
+    Maintenance,
     Objects,
     Queries,
     Rejects,
@@ -70,6 +72,7 @@ const TABLES: &[(&str, &str, Kind)] = &[
     (SYSTEM, "ingest", Kind::Ingest),
     (SYSTEM, "late_events", Kind::LateEvents),
     (SYSTEM, "leases", Kind::Leases),
+    (SYSTEM, "maintenance", Kind::Maintenance),
     (SYSTEM, "objects", Kind::Objects),
     (SYSTEM, "queries", Kind::Queries),
     (SYSTEM, REJECTS, Kind::Rejects),
@@ -102,6 +105,7 @@ impl Kind {
             Kind::Ingest => ingest::schema(),
             Kind::LateEvents => late_events::schema(),
             Kind::Leases => leases::schema(),
+            Kind::Maintenance => maintenance::schema(),
             Kind::Objects => objects::schema(),
             Kind::Queries => queries::schema(),
             Kind::Rejects => rejects::schema(),
@@ -122,6 +126,7 @@ impl Kind {
             Kind::Ingest => ingest::rows(engine),
             Kind::LateEvents => late_events::rows(engine).await,
             Kind::Leases => leases::rows(engine).await,
+            Kind::Maintenance => maintenance::rows(engine).await,
             Kind::Objects => objects::rows(engine),
             Kind::Queries => queries::rows(engine),
             Kind::Rejects => Ok(RecordBatch::new_empty(rejects::schema())),

@@ -10,7 +10,7 @@ use crate::query::engine::Inner;
 use crate::storage::{StorageError, TableSnapshot};
 
 /// Folder of the table below `tables/`; no user's table can have this name.
-const PATH: &str = "_rejects";
+pub(super) const PATH: &str = "_rejects";
 
 /// Columns, also while there is no such table yet.
 pub(super) fn schema() -> SchemaRef {

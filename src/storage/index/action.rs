@@ -40,12 +40,22 @@ pub(super) struct AddFile {
     #[serde(default)]
     pub tags: Option<HashMap<String, Option<String>>>,
     pub deletion_vector: Option<IgnoredAny>,
+    /// Not in the log: see [`super::DataFile::rows_until`].
+    #[serde(skip)]
+    pub rows_until: u64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RemoveFile {
     pub path: String,
+    /// False when the rows are still in the table, in other files.
+    #[serde(default = "by_default")]
+    pub data_change: bool,
+}
+
+fn by_default() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]

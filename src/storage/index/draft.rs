@@ -7,6 +7,7 @@ use object_store::path::Path;
 use super::action::{AddFile, LogLine, Protocol, TableMetadata, relative_path};
 use super::features::cannot_read;
 use crate::storage::StorageError;
+use crate::storage::spec::ROWS_UNTIL_TAG;
 
 /// The net effect of commits applied in order. Files stay untyped until the end: the last metadata decides their types.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Draft {
     pub transactions: HashMap<String, i64>,
     /// Milliseconds.
     pub committed_at: Option<i64>,
+    /// The newest version that took rows away.
+    pub rows_removed_at: Option<u64>,
     added: Vec<Option<(Path, AddFile)>>,
     places: HashMap<Path, usize>,
     /// Paths that the files before these commits no longer provide.
@@ -23,8 +26,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Applies the actions of one commit, or of a checkpoint.
-    pub fn apply(&mut self, table: &str, lines: Vec<LogLine>) -> Result<(), StorageError> {
+    /// Applies the actions of the commit, or of the checkpoint, of `version`.
+    pub fn apply(&mut self, table: &str, version: u64, lines: Vec<LogLine>) -> Result<(), StorageError> {
         // Within a commit an add and a remove never name the same file, so the order of its lines does not matter;
         // writers do put them in any order. Removes first.
         let mut adds = Vec::new();
@@ -34,6 +37,9 @@ impl Draft {
             }
             if let Some(remove) = line.remove {
                 self.remove(relative_path(table, &remove.path)?);
+                if remove.data_change {
+                    self.rows_removed_at = Some(version);
+                }
             }
             adds.extend(line.add);
             if let Some(txn) = line.txn {
@@ -45,7 +51,8 @@ impl Draft {
             self.metadata = line.meta_data.or(self.metadata.take());
             self.protocol = line.protocol.or(self.protocol.take());
         }
-        for add in adds {
+        for mut add in adds {
+            add.rows_until = rows_until(&add, version);
             self.add(relative_path(table, &add.path)?, add);
         }
         Ok(())
@@ -82,4 +89,10 @@ impl Draft {
             *slot = None;
         }
     }
+}
+
+/// A rewritten file says how old its rows are; other files bring new ones.
+fn rows_until(add: &AddFile, version: u64) -> u64 {
+    let tag = add.tags.as_ref().and_then(|tags| tags.get(ROWS_UNTIL_TAG)).and_then(Option::as_deref);
+    tag.and_then(|text| text.parse().ok()).map_or(version, |until: u64| until.min(version))
 }

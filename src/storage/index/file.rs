@@ -14,8 +14,8 @@ use super::features::check_file;
 use super::layout::Layout;
 use super::root::TableRoot;
 use super::statistics;
-use crate::storage::StorageError;
 use crate::storage::spec::SORTED_BY_TAG;
+use crate::storage::{StorageError, TableVersion};
 
 /// A file as the log describes it, its statistics typed.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,11 @@ pub(crate) struct DataFile {
     pub modified: DateTime<Utc>,
     /// Columns the rows are sorted by, joined by commas; ascending, nulls last.
     pub sorted_by: Option<Box<str>>,
+    /// All partition values, hidden ones too, as one text: equal texts, same partition.
+    pub partition: Arc<str>,
+    /// Every row was in the table by this version: that of the commit for new rows, an earlier one for rewritten rows. A
+    /// file that was read from a checkpoint and says nothing has the checkpoint's.
+    pub rows_until: TableVersion,
     /// Values of the plain partition columns, in table order.
     pub partition_values: Vec<ScalarValue>,
     /// In table order. Row count and null counts are exact where present; bounds as IDX-2 says.
@@ -50,6 +55,8 @@ impl DataFile {
             size: add.size,
             modified: DateTime::from_timestamp_millis(add.modification_time).unwrap_or_default(),
             sorted_by: tag.map(String::into_boxed_str),
+            partition: partition_text(layout, &add.partition_values),
+            rows_until: TableVersion(add.rows_until),
             partition_values,
             statistics: Arc::new(statistics),
         })
@@ -73,6 +80,14 @@ impl DataFile {
     pub fn has_no_nulls(&self, place: usize) -> bool {
         self.statistics.column_statistics.get(place).is_some_and(|column| column.null_count == Precision::Exact(0))
     }
+}
+
+fn partition_text(layout: &Layout, values: &HashMap<String, Option<String>>) -> Arc<str> {
+    let part = |name: String| match values.get(&name).and_then(Option::as_deref) {
+        Some(value) => format!("{name}={value:?}"),
+        None => format!("{name}=null"),
+    };
+    layout.spec.partition_columns().into_iter().map(part).collect::<Vec<_>>().join("/").into()
 }
 
 fn partition_values(

@@ -29,6 +29,8 @@ pub(crate) struct FileIndex {
     layout: Arc<Layout>,
     segments: Arc<Segments>,
     transactions: Transactions,
+    /// The newest version known to have taken rows away; that of the checkpoint it was loaded from, when there is none.
+    rows_removed_at: Option<TableVersion>,
     totals: Totals,
 }
 
@@ -46,7 +48,7 @@ impl FileIndex {
         let Some((version, written_at)) = listing.newest() else {
             return Err(StorageError::TableNotFound { path: root.name.to_string() });
         };
-        let parts = listing.checkpoint.map(|(_, parts)| parts).unwrap_or_default();
+        let (summed_up, parts) = listing.checkpoint.map(|(at, parts)| (Some(at), parts)).unwrap_or_default();
         let mut commits = listing.commits;
         let before: Vec<_> = listing.checkpoint_commit.into_iter().filter(|_| commits.is_empty()).collect();
         let (checkpoint, commits, before) = futures::try_join!(
@@ -58,7 +60,8 @@ impl FileIndex {
             log::fetch(root, &before),
         )?;
         let root = root.clone();
-        let work = move || replay(root, TableVersion(version), written_at, &before, checkpoint, &commits);
+        let source = LogContent { version, written_at, summed_up, before, checkpoint, commits };
+        let work = move || replay(root, source);
         // Parsing a large log takes longer than an async thread should be held.
         tokio::task::spawn_blocking(work)
             .await
@@ -85,7 +88,7 @@ impl FileIndex {
         let mut draft = Draft::default();
         let mut version = self.version;
         for (number, bytes) in commits {
-            draft.apply(&self.root.name, parse_lines(&log::commit_name(*number), bytes)?)?;
+            draft.apply(&self.root.name, *number, parse_lines(&log::commit_name(*number), bytes)?)?;
             version = TableVersion(*number);
         }
         let written_at = self.committed_at.millis();
@@ -97,6 +100,7 @@ impl FileIndex {
         next.version = version;
         next.committed_at = Timestamp::from_millis(draft.committed_at.unwrap_or(written_at));
         next.transactions = self.transactions.with(draft.transactions.clone());
+        next.rows_removed_at = draft.rows_removed_at.map(TableVersion).or(self.rows_removed_at);
         next.protocol = draft.protocol.clone().unwrap_or_else(|| self.protocol.clone());
         if let Some(metadata) = draft.metadata.clone().filter(|metadata| *metadata != *self.metadata) {
             next.relayout(metadata)?;
@@ -165,12 +169,19 @@ impl FileIndex {
         self.segments.iter().find_map(|segment| segment.find(relative).and_then(|at| segment.files().get(at)))
     }
 
-    /// Files of this index that `older` does not have.
+    /// Files of this index that hold all rows `older` does not have, and perhaps some it has: a file rewritten from rows
+    /// of before and after `older` counts, one rewritten from older rows alone does not.
     pub fn files_added_since(&self, older: &FileIndex) -> Vec<Arc<DataFile>> {
         let is_shared = |segment: &Arc<Segment>| older.segments.iter().any(|other| Arc::ptr_eq(other, segment));
         let own = self.segments.iter().filter(|segment| !is_shared(segment));
         let files = own.flat_map(|segment| segment.files());
-        files.filter(|file| older.file(&file.relative).is_none()).cloned().collect()
+        let is_new = |file: &&Arc<DataFile>| file.rows_until > older.version && older.file(&file.relative).is_none();
+        files.filter(is_new).cloned().collect()
+    }
+
+    /// Whether rows of `older` may be missing here: removed, not merely rewritten.
+    pub fn rows_removed_since(&self, older: &FileIndex) -> bool {
+        self.rows_removed_at.is_some_and(|at| at > older.version)
     }
 
     /// The version last committed under an application id.
@@ -207,27 +218,39 @@ impl Totals {
     }
 }
 
-/// An index from nothing. `before` is the commit a checkpoint was made of; only its time counts.
-fn replay(
-    root: TableRoot,
-    version: TableVersion,
+/// What was fetched of a log.
+struct LogContent {
+    version: u64,
+    /// Milliseconds.
     written_at: i64,
-    before: &[Bytes],
+    /// The version of the checkpoint.
+    summed_up: Option<u64>,
+    /// The commit a checkpoint was made of; only its time counts.
+    before: Vec<Bytes>,
     checkpoint: Vec<Bytes>,
-    commits: &[Bytes],
-) -> Result<FileIndex, StorageError> {
+    /// Up to `version`, without gaps.
+    commits: Vec<Bytes>,
+}
+
+/// An index from nothing.
+fn replay(root: TableRoot, source: LogContent) -> Result<FileIndex, StorageError> {
+    let LogContent { version, written_at, summed_up, before, checkpoint, commits } = source;
     let mut draft = Draft::default();
+    // What a checkpoint has summed up may have been anything.
+    draft.rows_removed_at = summed_up;
     for bytes in checkpoint {
-        draft.apply(&root.name, parse_checkpoint(&root.name, bytes)?)?;
+        draft.apply(&root.name, summed_up.unwrap_or_default(), parse_checkpoint(&root.name, bytes)?)?;
     }
     for bytes in before {
-        let infos = parse_lines(&root.name, bytes)?.into_iter().filter_map(|line| line.commit_info);
+        let infos = parse_lines(&root.name, &bytes)?.into_iter().filter_map(|line| line.commit_info);
         let infos = infos.map(|info| LogLine { commit_info: Some(info), ..LogLine::default() });
-        draft.apply(&root.name, infos.collect())?;
+        draft.apply(&root.name, summed_up.unwrap_or_default(), infos.collect())?;
     }
-    for bytes in commits {
-        draft.apply(&root.name, parse_lines(&root.name, bytes)?)?;
+    let first = (version + 1).saturating_sub(commits.len() as u64);
+    for (number, bytes) in (first..).zip(&commits) {
+        draft.apply(&root.name, number, parse_lines(&root.name, bytes)?)?;
     }
+    let version = TableVersion(version);
     let missing =
         |what: &str| StorageError::Damaged { message: format!("the log of table '{}' has no {what}", root.name) };
     let metadata = draft.metadata.take().ok_or_else(|| missing("metadata"))?;
@@ -244,6 +267,7 @@ fn replay(
         version,
         committed_at: Timestamp::from_millis(written_at),
         transactions: Transactions::default(),
+        rows_removed_at: None,
         totals: Totals::default(),
     };
     empty.with_draft(version, written_at, draft)

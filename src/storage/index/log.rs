@@ -1,11 +1,15 @@
 //! The files of `_delta_log`: finding and fetching them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Deserialize;
 
+use super::action::parse_lines;
 use super::features::cannot_read;
 use super::root::TableRoot;
 use crate::storage::StorageError;
@@ -180,5 +184,117 @@ fn classify(name: &str) -> Option<LogFile> {
         }
         ["", "checkpoint", _, "parquet" | "json"] => Some(LogFile::V2Checkpoint),
         _ => None,
+    }
+}
+
+/// Log files nobody needs who reads versions from `cutoff` on: commits and checkpoints before the newest complete
+/// checkpoint that is older than `cutoff`. Oldest first, so that deleting them one after another never leaves a gap.
+pub(crate) fn expendable(files: &[ObjectMeta], cutoff: DateTime<Utc>) -> Vec<Path> {
+    let mut checkpoints: Vec<(u64, usize, usize, &ObjectMeta)> = Vec::new();
+    let mut versions: BTreeMap<(u64, &Path), &ObjectMeta> = BTreeMap::new();
+    for meta in files {
+        match meta.location.filename().and_then(classify) {
+            Some(LogFile::Checkpoint { version, part, parts }) => {
+                versions.insert((version, &meta.location), meta);
+                if meta.last_modified < cutoff {
+                    checkpoints.push((version, parts, part, meta));
+                }
+            }
+            Some(LogFile::Commit(version)) => {
+                versions.insert((version, &meta.location), meta);
+            }
+            // Somebody else's format: their program knows what it needs.
+            Some(LogFile::V2Checkpoint) => return Vec::new(),
+            None => {}
+        }
+    }
+    checkpoints.sort_by_key(|(version, parts, part, _)| (*version, *parts, *part));
+    let Some((kept, _)) = newest_complete(&checkpoints) else { return Vec::new() };
+    let before = versions.into_iter().take_while(|((version, _), meta)| *version < kept && meta.last_modified < cutoff);
+    before.map(|((_, path), _)| path.clone()).collect()
+}
+
+/// What one commit took out of the table's file list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Removals {
+    /// Milliseconds.
+    pub committed_at: i64,
+    /// Relative to the table's folder.
+    pub paths: Vec<Path>,
+}
+
+/// The removals of commit `version`; `None` when the log has it no more.
+pub(crate) async fn removals(root: &TableRoot, version: u64) -> Result<Option<Removals>, StorageError> {
+    let name = commit_name(version);
+    let failed = |source| StorageError::Store { action: format!("read the log of table '{}'", root.name), source };
+    let found = match root.store.get(&root.log_file(&name)).await {
+        Ok(found) => found,
+        Err(object_store::Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    // Not every writer says when.
+    let written_at = found.meta.last_modified.timestamp_millis();
+    let bytes = found.bytes().await.map_err(failed)?;
+    let mut removals = Removals { committed_at: written_at, paths: Vec::new() };
+    for line in parse_lines(&name, &bytes)? {
+        if let Some(remove) = line.remove {
+            removals.paths.push(super::action::relative_path(&root.name, &remove.path)?);
+        }
+        if let Some(time) = line.commit_info.and_then(|info| info.time()) {
+            removals.committed_at = time;
+        }
+    }
+    Ok(Some(removals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expendable_of(files: &[(&str, i64)], cutoff: i64) -> Vec<String> {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let meta = |(name, written): &(&str, i64)| ObjectMeta {
+            location: Path::from(format!("t/_delta_log/{name}")),
+            last_modified: at(*written),
+            size: 1,
+            e_tag: None,
+            version: None,
+        };
+        let files: Vec<ObjectMeta> = files.iter().map(meta).collect();
+        let name = |path: &Path| path.filename().unwrap().trim_start_matches('0').replace(".parquet", "");
+        expendable(&files, at(cutoff)).iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_whole_checkpoint_and_everything_after_it_stay() {
+        let log = [
+            ("00000000000000000000.json", 1),
+            ("00000000000000000001.json", 2),
+            ("00000000000000000001.checkpoint.parquet", 3),
+            ("00000000000000000002.json", 4),
+            ("00000000000000000002.checkpoint.0000000001.0000000002.parquet", 5),
+            ("00000000000000000003.json", 6),
+            ("00000000000000000003.checkpoint.parquet", 7),
+            ("_last_checkpoint", 7),
+        ];
+        let none: [&str; 0] = [];
+        assert_eq!(expendable_of(&log, 3), none, "no checkpoint is old enough");
+        assert_eq!(expendable_of(&log, 4), [".json"]);
+        assert_eq!(expendable_of(&log, 7), [".json"], "half a checkpoint does not count");
+        let all = [".json", "1.checkpoint", "1.json", "2.checkpoint.0000000001.0000000002", "2.json"];
+        assert_eq!(expendable_of(&log, 8), all);
+        let (first, _) = log.split_at(2);
+        assert_eq!(expendable_of(first, 100), none, "without a checkpoint every commit is needed");
+    }
+
+    #[test]
+    fn a_young_file_among_old_ones_stops_the_clean_up() {
+        let log = [
+            ("00000000000000000000.json", 1),
+            ("00000000000000000001.json", 50),
+            ("00000000000000000002.json", 2),
+            ("00000000000000000003.checkpoint.parquet", 3),
+        ];
+        assert_eq!(expendable_of(&log, 10), [".json"]);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) use bounds::{Bounds, merged};
 pub(crate) use file::DataFile;
 pub(crate) use file_index::FileIndex;
 pub(crate) use layout::Layout;
+pub(crate) use log::{Removals, expendable, removals};
 pub(crate) use root::TableRoot;
 #[cfg(test)]
 pub(crate) use segment::segments_of_size;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::fixture::{TestTable, add, metadata, protocol, remove, spec, txn};
 use super::{DataFile, FileIndex, log};
 use crate::base::Timestamp;
-use crate::storage::TableSpec;
+use crate::storage::{TableSpec, TableVersion};
 
 /// Everything an index says, in an order of its own.
 #[derive(Debug, PartialEq)]
@@ -26,7 +26,9 @@ struct Content {
 }
 
 fn content(index: &FileIndex) -> Content {
-    let files: Vec<_> = index.files().map(|file| (file.relative.to_string(), file.as_ref().clone())).collect();
+    // Since when rows are there, a checkpoint does not tell.
+    let timeless = |file: &DataFile| DataFile { rows_until: TableVersion(0), ..file.clone() };
+    let files: Vec<_> = index.files().map(|file| (file.relative.to_string(), timeless(file))).collect();
     assert_eq!(files.len(), index.file_count(), "a file is listed twice or not counted");
     Content {
         version: index.version().0,

@@ -23,13 +23,16 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use super::StorageError;
 use crate::base::suggestion;
 
-pub(crate) use partition::partition_arrays;
+pub(crate) use partition::{partition_arrays, partition_end};
 pub(crate) use stored::{SPEC_PROPERTY, from_metadata, to_property};
 pub use types::storable_type;
 pub(crate) use types::{has_zoneless_timestamp, storable_field};
 
 /// Tag of an `add` action whose file is sorted: the columns, joined by commas, ascending, nulls last.
 pub(crate) const SORTED_BY_TAG: &str = "adlake.sortedBy";
+
+/// Tag of an `add` action that brings no new rows (compaction): all of them were in the table by this version.
+pub(crate) const ROWS_UNTIL_TAG: &str = "adlake.rowsUntil";
 
 /// A table's physical definition.
 #[derive(Clone, Debug, PartialEq)]

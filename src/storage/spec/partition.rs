@@ -62,3 +62,37 @@ fn month_start(day: i32) -> i32 {
     let since_epoch = first.map(|date| date.signed_duration_since(NaiveDate::default()).num_days());
     since_epoch.and_then(|days| i32::try_from(days).ok()).unwrap_or(day)
 }
+
+/// The first moment after everything that shares a partition with a row of time `micros`; without a transform, just after it.
+pub(crate) fn partition_end(transform: Transform, micros: i64) -> i64 {
+    let after_day = |day: i32| i64::from(day).saturating_add(1).saturating_mul(DAY_MICROS);
+    match transform {
+        Transform::Identity => micros.saturating_add(1),
+        Transform::Hour => micros.div_euclid(HOUR_MICROS).saturating_add(1).saturating_mul(HOUR_MICROS),
+        Transform::Day => after_day(day_of(micros)),
+        // The 31 days after a month's first reach into the next one, whose first is the end.
+        Transform::Month => {
+            let next = month_start(month_start(day_of(micros)).saturating_add(31));
+            i64::from(next).saturating_mul(DAY_MICROS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_end_where_the_next_begins() {
+        let micros = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros();
+        let check = |transform, time, end| assert_eq!(partition_end(transform, micros(time)), micros(end), "{time}");
+        check(Transform::Hour, "2024-02-28T23:59:59.999999Z", "2024-02-29T00:00:00Z");
+        check(Transform::Hour, "2024-02-28T23:00:00Z", "2024-02-29T00:00:00Z");
+        check(Transform::Day, "1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z");
+        check(Transform::Day, "2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z");
+        check(Transform::Month, "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z");
+        check(Transform::Month, "2023-02-28T10:00:00Z", "2023-03-01T00:00:00Z");
+        check(Transform::Month, "2023-12-31T10:00:00Z", "2024-01-01T00:00:00Z");
+        check(Transform::Identity, "2024-02-28T23:59:59Z", "2024-02-28T23:59:59.000001Z");
+    }
+}

@@ -156,6 +156,9 @@ pub(super) fn metadata(spec: &TableSpec, at: Timestamp) -> Result<serde_json::Va
             SPEC_PROPERTY: to_property(spec)?,
             // Statistics are written for every column; others who append shall do the same.
             "delta.dataSkippingNumIndexedCols": "-1",
+            // How long checkpoints name removed files. Compaction removes one per commit, so the default (a week) would make
+            // every checkpoint of a busy table as long as its history. Our vacuum reads the log instead.
+            "delta.deletedFileRetentionDuration": "interval 1 hour",
         },
     }))
 }

@@ -7,6 +7,7 @@ use deltalake_core::DeltaTable;
 use deltalake_core::checkpoints::create_checkpoint;
 
 use super::{Table, TableVersion};
+use crate::storage::maintenance::{Cost, Work};
 
 /// Commits between checkpoints.
 const INTERVAL: u64 = 100;
@@ -18,11 +19,13 @@ impl Table {
         }
         let path = self.parts.path.clone();
         let mut table = DeltaTable::new(self.parts.log_store.clone());
+        let run = self.parts.board.begin(&path, Work::Checkpoint, self.parts.clock.now(), 0);
         self.parts.tasks.spawn("checkpoint", async move {
             let made = match table.load_version(version.0).await {
                 Ok(()) => create_checkpoint(&table, None).await,
                 Err(error) => Err(error),
             };
+            run.end(made.as_ref().map(|()| Cost::default()));
             match made {
                 Ok(()) => tracing::debug!(table = %path, %version, "checkpoint made"),
                 Err(error) => {

@@ -30,7 +30,15 @@ use crate::storage::{StorageError, TableSnapshot, TableSpec};
 /// Lost races before a commit gives up.
 pub(super) const RACES_MAX: usize = 50;
 /// Files deleted at once.
-const DELETES_AT_ONCE: usize = 8;
+pub(super) const DELETES_AT_ONCE: usize = 8;
+
+/// What the log of this program says of a commit.
+pub(super) struct Told {
+    pub operation: &'static str,
+    /// Added.
+    pub files: usize,
+    pub rows: u64,
+}
 
 /// What a request means for a table at one version.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,7 +108,9 @@ impl Table {
             let content = action::render(&actions(&base, &request, commit_id, at))?;
             match self.parts.put_commit(version, commit_id, content.clone()).await {
                 Ok(Put::Ours) => {
-                    self.after_commit(version, content, &request).await;
+                    let rows = request.files.iter().map(|file| file.rows).sum();
+                    let told = Told { operation: request.operation, files: request.files.len(), rows };
+                    self.after_commit(version, content, told).await;
                     return Ok(CommitOutcome::Committed(version));
                 }
                 Ok(Put::SomebodyElses) => {}
@@ -116,13 +126,12 @@ impl Table {
     }
 
     /// The commit has happened: whatever fails here is only logged.
-    async fn after_commit(&self, version: TableVersion, content: Bytes, request: &CommitRequest) {
+    pub(super) async fn after_commit(&self, version: TableVersion, content: Bytes, told: Told) {
+        let Told { operation, files, rows } = told;
         if let Err(error) = self.adopt(version, content).await {
             tracing::warn!(table = %self.parts.path, %version, %error, "committed, but the log cannot be read back yet");
         }
-        let rows: u64 = request.files.iter().map(|file| file.rows).sum();
-        let files = request.files.len();
-        tracing::info!(table = %self.parts.path, %version, operation = request.operation, files, rows, "committed");
+        tracing::info!(table = %self.parts.path, %version, operation, files, rows, "committed");
         self.checkpoint_if_due(version);
     }
 
@@ -174,7 +183,7 @@ fn actions(base: &TableSnapshot, request: &CommitRequest, commit_id: Uuid, at: T
 }
 
 /// A path as the log writes it: URL-encoded.
-fn encoded(relative: &str) -> String {
+pub(super) fn encoded(relative: &str) -> String {
     let mut text = String::with_capacity(relative.len());
     for byte in relative.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~/=+:@,!$&'()*;".contains(&byte) {

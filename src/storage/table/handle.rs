@@ -11,8 +11,10 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::{Mutex, RwLock};
 
+use super::vacuum::RemovedFiles;
 use crate::base::{Clock, Stopwatch, Tasks};
 use crate::storage::index::{FileIndex, TableRoot};
+use crate::storage::maintenance::Board;
 use crate::storage::store::LakeStore;
 use crate::storage::{StorageConfig, StorageError, TableSnapshot, TableVersion};
 
@@ -33,6 +35,8 @@ pub(crate) struct TableParts {
     pub clock: Clock,
     /// Where checkpoints are made.
     pub tasks: Tasks,
+    /// Where work on the table is written down.
+    pub board: Arc<Board>,
 }
 
 impl TableParts {
@@ -60,6 +64,8 @@ pub struct Table {
     pub(super) writing: tokio::sync::Mutex<()>,
     /// Files whose commit may have landed: never deleted.
     pub(super) in_doubt: Mutex<BTreeSet<String>>,
+    /// What the log says about files removed lately; kept between vacuums.
+    pub(super) removed: tokio::sync::Mutex<RemovedFiles>,
 }
 
 impl fmt::Debug for Table {
@@ -80,6 +86,7 @@ impl Table {
             looking: tokio::sync::Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             in_doubt: Mutex::default(),
+            removed: tokio::sync::Mutex::default(),
         })
     }
 

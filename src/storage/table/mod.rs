@@ -16,19 +16,29 @@ mod action;
 mod alter;
 mod checkpoint;
 mod commit;
+mod compact;
+mod expire;
 mod handle;
 mod history;
 mod log;
+mod log_cleanup;
 mod request;
+mod rewrite;
+mod vacuum;
 mod write;
 
+pub(crate) use compact::{CompactionLimits, Eagerness, is_small};
 pub(crate) use handle::TableParts;
+pub(crate) use rewrite::{CompactionTask, RewriteContext};
 
 pub use handle::Table;
 pub use request::{
     CommitMode, CommitOutcome, CommitRecord, CommitRequest, Fence, InputOrder, StagedFile, TableVersion, Transaction,
     WriteOptions,
 };
+
+pub use rewrite::RewriteReport;
+pub use vacuum::VacuumReport;
 
 #[cfg(test)]
 mod tests;

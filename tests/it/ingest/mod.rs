@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod files;
+mod maintenance;
 mod requests;
 mod snapshots;
 mod streaming;

@@ -35,6 +35,7 @@ fn show(statement: &Statement) -> String {
         }
         Statement::Refresh(refresh) => format!("refresh {} full={}", refresh.view, refresh.full),
         Statement::Copy(copy) => format!("copy {} from {} {:?}", copy.table, copy.from, copy.options),
+        Statement::Maintain(maintain) => format!("{} {:?}", maintain.table, maintain.work),
         Statement::Show(target) => format!("show {target:?}"),
         Statement::Describe { name } => format!("describe {name}"),
         Statement::Set { key, value } => format!("set {key} = {value}"),
@@ -141,6 +142,19 @@ fn changes() {
         "COPY t TO 'x'",
         "line 1, column 6: only COPY INTO table FROM 'files' is supported; to write files, query from a client \
         or the command line",
+    );
+    check("OPTIMIZE TABLE \"T\";", "T Optimize");
+    check("VACUUM TABLE t", "t Vacuum { retain: None }");
+    check("vacuum table t retain '2 hours'", "t Vacuum { retain: Some(Span(7200s)) }");
+    check("OPTIMIZE t", "syntax error at line 1, column 10: expected TABLE, found 't'");
+    check(
+        "VACUUM TABLE t RETAIN 2",
+        "syntax error at line 1, column 23: expected a length of time in quotes, such as '2 hours', found '2'",
+    );
+    check(
+        "VACUUM TABLE t RETAIN '2'",
+        "line 1, column 23: RETAIN: '2' is not a length of time; write a number and a unit, such as \
+        '7 days', '5 minutes' or '30s'",
     );
     check("INSERT INTO t (a, \"B\") VALUES (1, 2), (3, 4);", "insert t [\"a\", \"B\"] VALUES (1, 2), (3, 4)");
     check("INSERT INTO t (SELECT 1)", "insert t [] (SELECT 1)");

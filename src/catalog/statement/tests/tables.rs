@@ -69,7 +69,7 @@ fn event_tables() {
         "CREATE TABLE clicks (id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL) WITH (event_time='at', \
          event_key='id', partition_by='day(at)', sort_by='id, at', lateness='7 days', clock_skew='5 minutes');",
         "table clicks reads []: (id Utf8!, at Timestamp(µs, \"UTC\")!) Event { event_time: \"at\", event_key: Some(\"id\"), \
-         lateness: Some(Span(604800s)), clock_skew: Some(Span(300s)) }",
+         lateness: Some(Span(604800s)), clock_skew: Some(Span(300s)), retention: None }",
     );
     let Definition::Table(table) =
         created("CREATE TABLE t (a DATE, b TIMESTAMP, c TEXT) WITH (partition_by='month(a), hour(b), c', sort_by='c')")
@@ -158,12 +158,41 @@ fn snapshot_tables() {
 }
 
 #[test]
-fn what_is_not_enforced_is_not_accepted() {
+fn retention_goes_with_event_time_and_covers_lateness() {
+    let retention = |options: &str| match created(&format!("CREATE TABLE t (at TIMESTAMPTZ NOT NULL) WITH ({options})"))
+        .definition
+    {
+        Definition::Table(table) => match table.kind {
+            crate::catalog::TableKind::Event { retention, .. } => retention,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(retention("event_time='at', retention='400 days'"), Some("400 days".parse().unwrap()));
+    assert_eq!(retention("event_time='at', lateness='7 days', retention='7 days'"), Some("7 days".parse().unwrap()));
+    assert_eq!(retention("event_time='at'"), None);
+    check_options("retention='400 days'", "line 2, column 7: option 'retention' needs event_time='column'");
     check_options(
-        "retention='400 days'",
-        "line 2, column 7: option 'retention' is not supported yet: rows are kept until \
-        the table is dropped",
+        "kind='snapshot', key='id', retention='1 day'",
+        "line 2, column 34: option 'retention' is for event tables, not for kind='snapshot'",
     );
+    check_options(
+        "event_time='at', lateness='7 days', retention='6 days'",
+        "line 2, column 53: retention '6 days' is shorter than lateness '7 days': events would be accepted and then removed",
+    );
+    check_options(
+        "event_time='at', retention='5 minutes'",
+        "line 2, column 34: retention '5 minutes' is too short: use at least '1 hour'",
+    );
+    check_options(
+        "event_time='at', retention='7'",
+        "line 2, column 34: option retention: '7' is not a length of time; write \
+        a number and a unit, such as '7 days', '5 minutes' or '30s'",
+    );
+}
+
+#[test]
+fn what_is_not_enforced_is_not_accepted() {
     check_options(
         "kind='snapshot', key='id', mode='full'",
         "line 2, column 34: option 'mode' is not supported yet: a load \

@@ -150,6 +150,7 @@ async fn through(fixture: &Fixture, fault: Fault, count: usize, remote: bool) ->
         config: sound.parts.config.clone(),
         clock: sound.parts.clock.clone(),
         tasks: Tasks::new(),
+        board: sound.parts.board.clone(),
     };
     (Table::open(parts).await.unwrap(), faulty)
 }

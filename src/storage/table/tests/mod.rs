@@ -2,6 +2,8 @@
 
 mod committing;
 mod faults;
+mod maintaining;
+mod maintaining_at_random;
 mod writing;
 
 use std::collections::BTreeMap;
