@@ -100,7 +100,7 @@ impl App {
         });
         let refresher =
             Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
-        engine.plug(Arc::new(Wiring { ingestor: ingestor.clone(), refresher }));
+        engine.plug(Arc::new(Wiring { ingestor: ingestor.clone(), refresher, engine: engine.clone() }));
         Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, clock, tasks })
     }
 
@@ -116,6 +116,7 @@ impl App {
         let addresses = Addresses { http: local(&http_listener)?, flight: local(&flight_listener)? };
         self.apply_configured_project().await?;
         jobs::start(&self.catalog, &self.tasks);
+        jobs::start_landing(&self.catalog, &self.ingestor, &config.ingest, &self.tasks);
         self.start_http(http_listener);
         self.start_flight(flight_listener);
         tracing::info!(http = %addresses.http, flight = %addresses.flight, lake = %config.lake.location, "serving");

@@ -1,4 +1,4 @@
-//! The `Commands` plug: INSERT and COPY go to ingest, REFRESH to materialize. Translation only.
+//! The `Commands` plug: INSERT, COPY and REPLAY go to ingest, REFRESH to materialize. Translation only.
 
 use std::sync::Arc;
 
@@ -9,15 +9,18 @@ use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::base::Kind;
-use crate::catalog::{CopyInto, Refresh};
-use crate::ingest::{AppendReport, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest};
+use crate::catalog::{CopyInto, Refresh, Replay};
+use crate::ingest::{
+    AppendReport, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest, ReplayReport,
+};
 use crate::materialize::Refresher;
-use crate::query::{CommandContext, CommandError, Commands, Progress, QueryError, WriteReport};
+use crate::query::{CommandContext, CommandError, Commands, Engine, Progress, QueryError, WriteReport};
 
 /// What query reaches through its plug.
 pub(super) struct Wiring {
     pub ingestor: Ingestor,
     pub refresher: Refresher,
+    pub engine: Engine,
 }
 
 #[async_trait]
@@ -41,10 +44,36 @@ impl Commands for Wiring {
         report_batch(&reports.map_err(|error| CommandError::from_error(&error))?)
     }
 
+    async fn replay(&self, replay: Replay, context: CommandContext) -> Result<WriteReport, CommandError> {
+        let sql = replay_query(&replay);
+        let rejects = self.engine.open_query(&sql, context.cancel.clone()).await;
+        let rows = rejects.map_err(|error| CommandError::from_error(&error))?.stream;
+        let report = self.ingestor.replay(&replay.table, rows, context.task, context.cancel).await;
+        let ReplayReport { replayed, duplicates, rejected } = report.map_err(inserting)?;
+        Ok(WriteReport { accepted: replayed, duplicates, rejected })
+    }
+
+    async fn landed_files(&self) -> Result<Option<RecordBatch>, CommandError> {
+        let files = self.ingestor.landed_files().await;
+        files.map(Some).map_err(|error| CommandError::from_error(&error))
+    }
+
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {
         let report = self.refresher.refresh(&refresh.view, context.task, context.cancel).await;
         report.map(|report| report.rows).map_err(|error| CommandError::from_error(&error))
     }
+}
+
+/// The rejects to replay: first whole the ones an interrupted replay of the table had begun, then those asked for.
+fn replay_query(replay: &Replay) -> String {
+    let table = replay.table.replace('\'', "''");
+    let predicate = replay.predicate.as_deref().unwrap_or("TRUE");
+    format!(
+        "SELECT reject_id, format, read_as, \"row\", raw, CASE WHEN status = 'replaying' THEN replay_id END AS pending \
+         FROM system.rejects WHERE table_name = '{table}' AND reject_id IS NOT NULL \
+         AND (status = 'replaying' OR (status <> 'replayed' AND (\n{predicate}\n))) \
+         ORDER BY pending NULLS LAST, rejected_at, source, line"
+    )
 }
 
 /// An error of the query whose rows were inserted is query's own, whatever carried it here.

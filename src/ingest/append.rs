@@ -1,7 +1,6 @@
 //! `append`: one request → one commit, then the answer.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -9,13 +8,14 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use super::batch::{Batch, Rejection, Unique, Valid};
-use super::decode::{ArrowDecoder, ColumnMap, Decoder, JsonArrayDecoder, NdjsonDecoder, TimeReader};
+use super::decode::open_payload;
 use super::ingestor::Core;
 use super::rejects::RejectSource;
 use super::target::Target;
-use super::validate::{Arrival, Validator};
+use super::validate::{Arrival, Validator, bad_rows_policy};
 use super::writer::{CommitLabel, Sealed, Staged};
 use super::{AppendReport, AppendRequest, IngestError, Payload};
+use crate::catalog::UnknownFields;
 use crate::storage::{InputOrder, StagedFile, StorageError, TableVersion, WriteOptions};
 
 /// Times a request's rows are looked at again because another process committed some of the same events.
@@ -29,13 +29,14 @@ struct Body {
 
 impl Core {
     pub(super) async fn append(&self, request: AppendRequest) -> Result<AppendReport, IngestError> {
-        let AppendRequest { table, payload, source, .. } = request;
+        let AppendRequest { table, payload, source, on_bad_row, .. } = request;
         let target = self.targets.resolve(&table).await?;
         let validator = self.targets.validator(&target, Arrival::Event)?;
         let limit = self.config.max_row_size.as_usize();
-        let columns = target.columns.clone();
-        let decode = move || decode_payload(payload, &columns, &validator, limit);
+        let (columns, options) = (target.columns.clone(), target.definition.ingest.clone());
+        let decode = move || decode_payload(payload, (&columns, options.unknown_fields), &validator, limit);
         let Body { batches, rejected } = blocking(decode).await?;
+        bad_rows_policy(target.definition.ingest.on_error, on_bad_row, &rejected)?;
         let from = RejectSource { table: &target.name, source };
         self.rejects.record(from, &rejected, &self.task).await?;
         let (accepted, duplicates, version) = match target.snapshot_key() {
@@ -114,18 +115,11 @@ where
 
 fn decode_payload(
     payload: Payload,
-    columns: &SchemaRef,
+    (columns, unknown): (&SchemaRef, UnknownFields),
     validator: &Validator,
     limit: usize,
 ) -> Result<Body, IngestError> {
-    let mut decoder: Box<dyn Decoder> = match payload {
-        Payload::Ndjson(body) => {
-            let map = ColumnMap::new(&[], columns)?;
-            Box::new(NdjsonDecoder::new(Cursor::new(body), columns, map, TimeReader::standard(), limit)?)
-        }
-        Payload::JsonArray(body) => Box::new(JsonArrayDecoder::new(body, columns, limit)?),
-        Payload::Arrow(batches) => Box::new(ArrowDecoder::new(batches, columns)?),
-    };
+    let mut decoder = open_payload(payload, columns, unknown, limit)?;
     let (mut batches, mut rejected) = (Vec::new(), Vec::new());
     while let Some(step) = decoder.next_step()? {
         rejected.extend(step.rejected);

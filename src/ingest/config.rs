@@ -1,5 +1,5 @@
 //! `[ingest]`: limits of what comes in.
-use crate::base::ByteSize;
+use crate::base::{ByteSize, Span};
 use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -10,4 +10,8 @@ pub struct IngestConfig {
     pub max_rejects: u64,
     /// Memory of the event-key index of all tables together.
     pub key_index_size: ByteSize,
+    /// Time between two looks at a landing folder on this machine.
+    pub landing_interval: Span,
+    /// The same for a folder in a bucket, where each look is a request.
+    pub landing_bucket_interval: Span,
 }

@@ -13,12 +13,15 @@
 
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Rejection;
 use super::key_index::KeyBudget;
+use super::landing::{LandingReport, Landings};
 use super::rejects::RejectLog;
+use super::replay::{ReplayLog, ReplayReport};
 use super::request::AppendRequest;
 use super::target::Targets;
 use super::{IngestConfig, IngestError};
@@ -47,6 +50,8 @@ pub(super) struct Core {
     pub task: Arc<TaskContext>,
     pub targets: Targets,
     pub rejects: Arc<RejectLog>,
+    pub replays: ReplayLog,
+    pub landings: Landings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +124,11 @@ impl Ingestor {
     pub fn new(parts: IngestParts) -> Self {
         let IngestParts { lake, catalog, config, clock, task } = parts;
         let budget = KeyBudget::new(config.key_index_size);
+        let landings = Landings::new(lake.clone(), catalog.clone(), clock.clone());
         let targets = Targets::new(lake.clone(), catalog, clock.clone(), budget);
-        let rejects = Arc::new(RejectLog::new(lake.clone(), clock));
-        Self(Arc::new(Core { lake, config, task, targets, rejects }))
+        let rejects = Arc::new(RejectLog::new(lake.clone(), clock.clone()));
+        let replays = ReplayLog::new(lake.clone(), clock);
+        Self(Arc::new(Core { lake, config, task, targets, rejects, replays, landings }))
     }
 
     /// One request: all its valid rows in one commit, before this returns (ACK-1, GC-1). Bad rows are rejected one by one.
@@ -152,6 +159,40 @@ impl Ingestor {
         let work = Box::pin(self.0.append_stream(table, rows, task, cancel.clone()));
         let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
         count(table, report.accepted, report.duplicates, 0);
+        Ok(report)
+    }
+
+    /// One look at the landing folder of a table: loads what is new there, each file once. One call at a time per table.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed, trouble with the record. A file that cannot be loaded is on record instead.
+    pub async fn poll_landing(&self, table: &str, cancel: CancellationToken) -> Result<LandingReport, IngestError> {
+        Box::pin(self.0.poll_landing(table, self.0.task.clone(), cancel)).await
+    }
+
+    /// Every landed file: on record, or on its way. The rows of `system.ingest`.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub async fn landed_files(&self) -> Result<RecordBatch, IngestError> {
+        self.0.landings.files(&self.0.task).await
+    }
+
+    /// Reads rejected rows again and appends those that are good now, each once, however often it is tried (RUN-1).
+    /// `rows` are of `system.rejects`, those of an interrupted replay first; see [`super::replay`].
+    ///
+    /// # Errors
+    /// Storage trouble; what was replayed before it stays.
+    pub async fn replay(
+        &self,
+        table: &str,
+        rows: SendableRecordBatchStream,
+        task: Arc<TaskContext>,
+        cancel: CancellationToken,
+    ) -> Result<ReplayReport, IngestError> {
+        let work = Box::pin(self.0.replay(table, rows, task));
+        let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
+        count(table, report.replayed, report.duplicates, 0);
         Ok(report)
     }
 

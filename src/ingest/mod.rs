@@ -13,9 +13,12 @@ pub mod insert;
 pub mod key_hash;
 pub mod key_index;
 pub mod key_set;
+pub mod landing;
 pub mod load;
 mod load_options;
+pub mod own_table;
 pub mod rejects;
+pub mod replay;
 pub mod request;
 pub mod snapshot;
 pub mod target;
@@ -28,5 +31,7 @@ pub use error::IngestError;
 pub use ingestor::{
     AppendReport, FileFormat, FileReport, FileStatus, IngestParts, Ingestor, LoadProgress, LoadRequest,
 };
+pub use landing::LandingReport;
 pub use load_options::parse_map_pair;
+pub use replay::ReplayReport;
 pub use request::{AppendRequest, OnBadRow, Payload, Producer};

@@ -54,7 +54,11 @@ impl Targets {
         };
         let path = object.table_path.as_deref().unwrap_or(&object.name);
         let table = self.lake.open_table(path).await?;
-        let columns = table.snapshot().await?.columns();
+        let mut columns = table.snapshot().await?.columns();
+        if definition.columns.fields().len() > columns.fields().len() {
+            // Another process has added a column since the log was last looked at.
+            columns = table.refresh().await?.columns();
+        }
         let writer = {
             let mut writers = self.writers.lock();
             let event_key = event_key(&definition.kind);
@@ -79,7 +83,7 @@ impl Targets {
     }
 
     pub fn validator(&self, target: &Target, arrival: Arrival) -> Result<Validator, IngestError> {
-        Validator::new(&target.definition, &target.columns, arrival, self.clock.now())
+        Validator::new((&target.name, &target.definition), &target.columns, arrival, self.clock.now())
     }
 
     pub fn dedup(&self, target: &Target) -> Result<Dedup, IngestError> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adlake::base::{Classify, Clock, Tasks, Timestamp};
-use adlake::catalog::{Catalog, CopyInto, Refresh};
+use adlake::catalog::{Catalog, CopyInto, Refresh, Replay};
 use adlake::config;
 use adlake::materialize::{RefreshParts, Refresher};
 use adlake::query::{
@@ -178,6 +178,11 @@ impl Commands for Writer {
 
     async fn copy_into(&self, _copy: CopyInto, _context: CommandContext) -> Result<RecordBatch, CommandError> {
         let message = "COPY is tested with ingest".to_owned();
+        Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
+    }
+
+    async fn replay(&self, _replay: Replay, _context: CommandContext) -> Result<WriteReport, CommandError> {
+        let message = "REPLAY is tested with ingest".to_owned();
         Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
     }
 

@@ -21,6 +21,7 @@ mod options;
 mod partitioning;
 mod query;
 mod script;
+mod table_options;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -33,6 +34,7 @@ use crate::base::suggestion;
 
 pub use query::{FILTERS_FUNCTION, replace_filters};
 pub use script::{normalised, parse_script};
+pub use table_options::{OptionChanges, with_options};
 
 /// One parsed statement.
 #[derive(Clone, Debug)]
@@ -50,7 +52,9 @@ pub enum Statement {
     Create(Box<Create>),
     Drop(DropObject),
     AlterAddColumn(AlterAddColumn),
+    AlterOptions(AlterOptions),
     Refresh(Refresh),
+    Replay(Replay),
     Copy(CopyInto),
     Show(ShowTarget),
     /// `DESCRIBE name`; a name in another schema keeps it: `system.tables`.
@@ -104,6 +108,22 @@ pub struct AlterAddColumn {
     pub field: FieldRef,
 }
 
+/// `ALTER TABLE table SET (option='value', …)`, `ALTER TABLE table RESET (option, …)`; the options are ones that can change.
+#[derive(Clone, Debug)]
+pub struct AlterOptions {
+    pub table: String,
+    pub changes: OptionChanges,
+}
+
+/// `REPLAY REJECTS FROM table [WHERE predicate]`: reads rejected rows again and appends those that are good now. The
+/// predicate is over the columns of `system.rejects`.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    pub table: String,
+    /// As written.
+    pub predicate: Option<String>,
+}
+
 /// `REFRESH MATERIALIZED VIEW view [FULL]`
 #[derive(Clone, Debug)]
 pub struct Refresh {
@@ -129,7 +149,7 @@ pub enum ShowTarget {
 }
 
 /// First words of statements that are known and refused, with what to do instead.
-const REFUSED: [(&str, &str); 26] = [
+const REFUSED: [(&str, &str); 25] = [
     ("UPDATE", "rows are not changed in place: load a snapshot table, or insert corrections"),
     ("DELETE", "rows are not deleted one by one: DROP TABLE removes all"),
     ("MERGE", "load a table of kind='snapshot' instead"),
@@ -150,7 +170,6 @@ const REFUSED: [(&str, &str); 26] = [
     ("VACUUM", "unused files are removed when a table is dropped"),
     ("OPTIMIZE", "files are sorted when they are written"),
     ("VERIFY", "not supported yet"),
-    ("REPLAY", "not supported yet"),
     ("EXPORT", "not supported yet"),
     ("RUN", "not supported yet"),
     ("KILL", "cancel from the client that runs the statement"),
@@ -158,9 +177,9 @@ const REFUSED: [(&str, &str); 26] = [
     ("LOAD", "use COPY INTO table FROM 'files'"),
 ];
 /// First words of what is supported.
-const FIRST_WORDS: [&str; 15] = [
-    "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "COPY", "SHOW", "DESCRIBE",
-    "SET", "RESET", "FROM",
+const FIRST_WORDS: [&str; 16] = [
+    "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "REPLAY", "COPY", "SHOW",
+    "DESCRIBE", "SET", "RESET", "FROM",
 ];
 
 /// Parses exactly one statement (a trailing `;` is allowed).
@@ -176,6 +195,7 @@ pub fn parse_statement(sql: &str) -> Result<Statement, CatalogError> {
         "DROP" => change::drop_object(cursor),
         "ALTER" => change::alter(cursor),
         "REFRESH" => change::refresh(cursor),
+        "REPLAY" => change::replay(cursor),
         "COPY" => change::copy(cursor),
         "INSERT" => change::insert(cursor),
         "EXPLAIN" => ask::explain(cursor),

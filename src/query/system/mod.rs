@@ -7,6 +7,7 @@ mod columns;
 mod commits;
 mod functions;
 mod information;
+mod ingest;
 mod objects;
 mod queries;
 mod rejects;
@@ -31,7 +32,7 @@ use super::engine::Inner;
 use super::fault::external;
 
 pub(super) use columns::Columns;
-pub(super) use rejects::rejects_snapshot;
+pub(super) use rejects::rejects_view;
 
 /// Schema of what adlake knows about itself.
 pub(super) const SYSTEM: &str = "system";
@@ -46,6 +47,7 @@ enum Kind {
     Columns,
     Commits,
     Functions,
+    Ingest,
     Objects,
     Queries,
     Rejects,
@@ -57,10 +59,11 @@ enum Kind {
     InformationViews,
 }
 
-const TABLES: [(&str, &str, Kind); 12] = [
+const TABLES: [(&str, &str, Kind); 13] = [
     (SYSTEM, "columns", Kind::Columns),
     (SYSTEM, "commits", Kind::Commits),
     (SYSTEM, "functions", Kind::Functions),
+    (SYSTEM, "ingest", Kind::Ingest),
     (SYSTEM, "objects", Kind::Objects),
     (SYSTEM, "queries", Kind::Queries),
     (SYSTEM, REJECTS, Kind::Rejects),
@@ -90,6 +93,7 @@ impl Kind {
             Kind::Columns => columns::schema(),
             Kind::Commits => commits::schema(),
             Kind::Functions => functions::schema(),
+            Kind::Ingest => ingest::schema(),
             Kind::Objects => objects::schema(),
             Kind::Queries => queries::schema(),
             Kind::Rejects => rejects::schema(),
@@ -107,6 +111,7 @@ impl Kind {
             Kind::Columns => columns::rows(engine),
             Kind::Commits => commits::rows(engine).await,
             Kind::Functions => functions::rows(engine),
+            Kind::Ingest => ingest::rows(engine).await,
             Kind::Objects => objects::rows(engine),
             Kind::Queries => queries::rows(engine),
             Kind::Rejects => Ok(RecordBatch::new_empty(rejects::schema())),

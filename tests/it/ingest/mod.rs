@@ -2,8 +2,11 @@
 
 mod bad_input;
 mod files;
+mod landing;
+mod replay;
 mod requests;
 mod snapshots;
+mod validation;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
