@@ -8,9 +8,9 @@
 //! Nothing here decides anything: each part does its own work, this file connects them.
 
 mod commands;
-mod state;
 mod doctor;
 mod listen;
+mod state;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -119,9 +119,14 @@ impl App {
         let mut maintenance = config.maintenance.clone();
         maintenance.enabled &= !config.server.read_only;
         let maintainer = Maintainer::new(lake.clone(), maintenance, clock.clone(), engine.task_context());
-        let (ingest, maintain) = (ingestor.clone(), maintainer.clone());
         engine.plug_state(Arc::new(States { ingestor: ingestor.clone() }));
-        engine.plug(Arc::new(Wiring { ingestor: ingest, refresher, maintainer: maintain, catalog: catalog.clone() }));
+        engine.plug(Arc::new(Wiring {
+            ingestor: ingestor.clone(),
+            refresher,
+            maintainer: maintainer.clone(),
+            catalog: catalog.clone(),
+            engine: engine.clone(),
+        }));
         Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, leases, maintainer, clock, tasks })
     }
 
@@ -139,6 +144,9 @@ impl App {
         self.ingestor.own_by(self.leases.clone());
         self.apply_configured_project().await?;
         jobs::start(&self.catalog, &self.engine, &self.maintainer, &self.tasks);
+        if !config.server.read_only {
+            jobs::start_landing(&self.catalog, &self.ingestor, &config.ingest, &self.tasks);
+        }
         self.start_http(http_listener);
         self.start_flight(flight_listener);
         tracing::info!(http = %addresses.http, flight = %addresses.flight, lake = %config.lake.location, "serving");

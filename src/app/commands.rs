@@ -1,4 +1,5 @@
-//! The `Commands` plug: INSERT and COPY go to ingest, REFRESH to materialize, OPTIMIZE and VACUUM to storage. Translation only.
+//! The `Commands` plug: INSERT, COPY and REPLAY go to ingest, REFRESH to materialize, OPTIMIZE and VACUUM to storage.
+//! Translation only.
 
 use std::sync::Arc;
 
@@ -9,10 +10,12 @@ use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 
 use crate::base::{Kind, Span};
-use crate::catalog::{Catalog, CopyInto, Maintain, MaintainWork, ObjectKind, Refresh};
-use crate::ingest::{AppendReport, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest};
+use crate::catalog::{Catalog, CopyInto, Maintain, MaintainWork, ObjectKind, Refresh, Replay};
+use crate::ingest::{
+    AppendReport, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest, ReplayReport,
+};
 use crate::materialize::Refresher;
-use crate::query::{CommandContext, CommandError, Commands, Progress, QueryError, WriteReport};
+use crate::query::{CommandContext, CommandError, Commands, Engine, Progress, QueryError, WriteReport};
 use crate::storage::Maintainer;
 
 /// What query reaches through its plug.
@@ -21,6 +24,7 @@ pub(super) struct Wiring {
     pub refresher: Refresher,
     pub maintainer: Arc<Maintainer>,
     pub catalog: Arc<Catalog>,
+    pub engine: Engine,
 }
 
 #[async_trait]
@@ -42,6 +46,20 @@ impl Commands for Wiring {
         let progress = Arc::new(Forward(context.progress));
         let reports = self.ingestor.load(request, progress, context.task, context.cancel).await;
         report_batch(&reports.map_err(|error| CommandError::from_error(&error))?)
+    }
+
+    async fn replay(&self, replay: Replay, context: CommandContext) -> Result<WriteReport, CommandError> {
+        let sql = replay_query(&replay);
+        let rejects = self.engine.open_query(&sql, context.cancel.clone()).await;
+        let rows = rejects.map_err(|error| CommandError::from_error(&error))?.stream;
+        let report = self.ingestor.replay(&replay.table, rows, context.task, context.cancel).await;
+        let ReplayReport { replayed, duplicates, rejected } = report.map_err(inserting)?;
+        Ok(WriteReport { accepted: replayed, duplicates, rejected })
+    }
+
+    async fn landed_files(&self) -> Result<Option<RecordBatch>, CommandError> {
+        let files = self.ingestor.landed_files().await;
+        files.map(Some).map_err(|error| CommandError::from_error(&error))
     }
 
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {
@@ -110,6 +128,18 @@ fn one_row(numbers: &[(&str, u64)]) -> Result<RecordBatch, CommandError> {
     let columns = numbers.iter().map(|(name, number)| (*name, column(*number), true));
     RecordBatch::try_from_iter_with_nullable(columns)
         .map_err(|error| CommandError { kind: Kind::Internal, message: format!("cannot report the work: {error}") })
+}
+
+/// The rejects to replay: first whole the ones an interrupted replay of the table had begun, then those asked for.
+fn replay_query(replay: &Replay) -> String {
+    let table = replay.table.replace('\'', "''");
+    let predicate = replay.predicate.as_deref().unwrap_or("TRUE");
+    format!(
+        "SELECT reject_id, format, read_as, \"row\", raw, CASE WHEN status = 'replaying' THEN replay_id END AS pending \
+         FROM system.rejects WHERE table_name = '{table}' AND reject_id IS NOT NULL \
+         AND (status = 'replaying' OR (status <> 'replayed' AND (\n{predicate}\n))) \
+         ORDER BY pending NULLS LAST, rejected_at, source, line"
+    )
 }
 
 /// An error of the query whose rows were inserted is query's own, whatever carried it here.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::statement::{FILTERS_FUNCTION, replace_filters};
-use super::{CatalogError, ObjectKind};
+use super::{CatalogError, IngestOptions, ObjectKind};
 use crate::base::Span;
 use crate::storage::Partitioning;
 
@@ -38,6 +38,7 @@ pub struct TableDefinition {
     /// The name a reject names (the expression's text when none was given), and the SQL boolean expression over the columns.
     /// A row is taken unless the expression is false (NULL passes, as in the standard).
     pub checks: Vec<(String, String)>,
+    pub ingest: IngestOptions,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -17,6 +17,7 @@ pub mod project;
 pub mod snapshot;
 pub mod store;
 mod stored;
+pub mod table_options;
 #[cfg(test)]
 mod testing;
 
@@ -30,7 +31,8 @@ pub use plan::{Change, Plan, plan};
 pub use project::{SourceFile, load_project};
 pub use snapshot::{CatalogSnapshot, CatalogVersion};
 pub use statement::{
-    AlterAddColumn, CopyInto, Create, DropObject, Maintain, MaintainWork, Refresh, ShowTarget, Statement, parse_script,
-    parse_statement,
+    AlterAddColumn, AlterOptions, CopyInto, Create, DropObject, Maintain, MaintainWork, Refresh, Replay, ShowTarget,
+    Statement, parse_script, parse_statement, with_options,
 };
 pub use store::{Catalog, Edit};
+pub use table_options::{EXTRA_COLUMN, FileRate, IngestOptions, Landing, LandingOrder, OnError, UnknownFields};

@@ -59,7 +59,11 @@ impl fmt::Display for Change {
                 write!(f, "change table '{}'", after.name)?;
                 let added: Vec<String> =
                     added_columns(before, after).iter().map(|field| field.name().clone()).collect();
-                if added.is_empty() { Ok(()) } else { write!(f, ": add column {}", added.join(", ")) }
+                let mut said: Vec<String> = changed_options(before, after);
+                if !added.is_empty() {
+                    said.insert(0, format!("add column {}", added.join(", ")));
+                }
+                if said.is_empty() { Ok(()) } else { write!(f, ": {}", said.join("; ")) }
             }
             Self::Drop { kind, object } => write!(f, "drop {kind} '{}'", object.name),
         }
@@ -269,6 +273,28 @@ fn added_columns(before: &Object, after: &Create) -> Vec<arrow::datatypes::Field
             .collect(),
         _ => Vec::new(),
     }
+}
+
+/// What a table says about rows to come, as written.
+fn written_options(definition: &Definition) -> BTreeMap<&'static str, String> {
+    let Definition::Table(table) = definition else { return BTreeMap::new() };
+    let mut all: BTreeMap<&'static str, String> = table.ingest.written().into_iter().collect();
+    if let TableKind::Event { lateness, clock_skew, .. } = &table.kind {
+        all.extend(lateness.map(|span| ("lateness", span.to_string())));
+        all.extend(clock_skew.map(|span| ("clock_skew", span.to_string())));
+    }
+    all
+}
+
+/// `lateness '7 days' → '3 days'`, one text per option that changes.
+fn changed_options(before: &Object, after: &Create) -> Vec<String> {
+    let (old, new) = (written_options(&before.definition), written_options(&after.definition));
+    let keys: BTreeSet<&&str> = old.keys().chain(new.keys()).collect();
+    let quoted = |value: Option<&String>| value.map_or("unset".to_owned(), |text| format!("'{text}'"));
+    keys.into_iter()
+        .filter(|key| old.get(*key) != new.get(*key))
+        .map(|key| format!("{key} {} → {}", quoted(old.get(key)), quoted(new.get(key))))
+        .collect()
 }
 
 #[cfg(test)]

@@ -58,7 +58,10 @@ fn tables_take_new_columns_at_the_end() {
     let wider = "CREATE TABLE t (a INT NOT NULL, b TEXT, c BIGINT)";
     check(&[TABLE], &[wider], "change table 't': add column c");
     check(&[TABLE], &["CREATE TABLE t (a INTEGER NOT NULL, b STRING NULL)"], "");
-    check(&[EVENTS], &[&EVENTS.replace("1 day", "2 days")], "change table 't'");
+    check(&[EVENTS], &[&EVENTS.replace("1 day", "2 days")], "change table 't': lateness '1 day' → '2 days'");
+    let stricter = EVENTS.replace("lateness='1 day'", "on_error='fail'");
+    let said = "change table 't': lateness '1 day' → unset; on_error 'reject' → 'fail'";
+    check(&[EVENTS], &[&stricter], said);
     check(&[TABLE], &["CREATE TABLE t (a INT NOT NULL, b VARCHAR, CHECK (a > 0))"], "change table 't'");
 }
 

@@ -4,7 +4,6 @@
 //! admission (bytes) ─ decode ─ validate ─► queue ─► group commit ─► answer
 //! ```
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::new_null_array;
@@ -15,14 +14,15 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use tokio::sync::oneshot;
 
 use super::batch::{Batch, Rejection, Valid};
-use super::decode::{ArrowDecoder, ColumnMap, Decoder, JsonArrayDecoder, NdjsonDecoder, TimeReader};
+use super::decode::open_payload;
 use super::group::{self, Job};
 use super::ingestor::Core;
 use super::rejects::RejectSource;
 use super::target::Target;
-use super::validate::{Arrival, Validator};
+use super::validate::{Arrival, Validator, bad_rows_policy};
 use super::writer::CommitLabel;
-use super::{AppendReport, AppendRequest, IngestError, OnBadRow, Payload};
+use super::{AppendReport, AppendRequest, IngestError, Payload};
+use crate::catalog::UnknownFields;
 
 /// Times a request's rows are looked at again because another process committed some of the same events.
 pub(super) const DEDUP_ATTEMPTS: usize = 20;
@@ -49,11 +49,7 @@ impl Core {
         let target = self.targets.resolve(&table).await?;
         self.own(&target).await?;
         let body = self.decode(&target, payload, size).await?;
-        if on_bad_row == Some(OnBadRow::Fail)
-            && let Some(first) = body.rejected.first()
-        {
-            return Err(bad_rows(first, body.rejected.len()));
-        }
+        bad_rows_policy(target.definition.ingest.on_error, on_bad_row, &body.rejected)?;
         if target.snapshot_key().is_some() {
             return self.append_snapshot(&target, body, source).await;
         }
@@ -102,19 +98,14 @@ impl Core {
     async fn decode(&self, target: &Target, payload: Payload, size: usize) -> Result<Body, IngestError> {
         let validator = self.targets.validator(target, Arrival::Event)?;
         let limit = self.config.max_row_size.as_usize();
-        let columns = target.columns.clone();
-        let decode = move || decode_payload(payload, &columns, &validator, limit);
+        let (columns, unknown) = (target.columns.clone(), target.definition.ingest.unknown_fields);
+        let decode = move || decode_payload(payload, (&columns, unknown), &validator, limit);
         if size <= INLINE_BYTES { decode() } else { blocking(decode).await }
     }
 }
 
 fn lost() -> IngestError {
     IngestError::Internal { message: "the commit ended without an answer; send the rows again".to_owned() }
-}
-
-fn bad_rows(first: &Rejection, count: usize) -> IngestError {
-    let others = if count > 1 { format!(" (and {} more bad rows)", count - 1) } else { String::new() };
-    IngestError::Invalid { message: format!("{}{others}; nothing of the request was taken", first.sentence()) }
 }
 
 impl Payload {
@@ -174,18 +165,11 @@ where
 
 fn decode_payload(
     payload: Payload,
-    columns: &SchemaRef,
+    (columns, unknown): (&SchemaRef, UnknownFields),
     validator: &Validator,
     limit: usize,
 ) -> Result<Body, IngestError> {
-    let mut decoder: Box<dyn Decoder> = match payload {
-        Payload::Ndjson(body) => {
-            let map = ColumnMap::new(&[], columns)?;
-            Box::new(NdjsonDecoder::new(Cursor::new(body), columns, map, TimeReader::standard(), limit)?)
-        }
-        Payload::JsonArray(body) => Box::new(JsonArrayDecoder::new(body, columns, limit)?),
-        Payload::Arrow(batches) => Box::new(ArrowDecoder::new(batches, columns)?),
-    };
+    let mut decoder = open_payload(payload, columns, unknown, limit)?;
     let (mut batches, mut rejected) = (Vec::new(), Vec::new());
     while let Some(step) = decoder.next_step()? {
         rejected.extend(step.rejected);

@@ -3,26 +3,82 @@
 //!
 //! Only the stage that checks can make the next state, so a row cannot reach a commit unchecked.
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
 
-/// Text of a rejected row that is kept.
-pub const REJECTED_ROW_BYTES: usize = 4 << 10;
+/// What a rejected row was written in, so that REPLAY REJECTS can read it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowFormat {
+    /// A JSON object.
+    Json,
+    /// A record of CSV or TSV with its quotes; the header is in [`Rejection::read_as`].
+    Csv,
+    /// An Arrow IPC stream of one row, in the columns of the source.
+    Arrow,
+    /// The same in the columns of the table: the row was already converted.
+    Columns,
+    /// Longer than `ingest.max_row_size`: only its beginning is kept, it cannot be read again.
+    Cut,
+}
 
-/// One row that was not accepted, and why.
+const FORMATS: [(RowFormat, &str); 5] = [
+    (RowFormat::Json, "json"),
+    (RowFormat::Csv, "csv"),
+    (RowFormat::Arrow, "arrow"),
+    (RowFormat::Columns, "columns"),
+    (RowFormat::Cut, "cut"),
+];
+
+impl RowFormat {
+    /// As the rejects table has it.
+    pub fn as_str(self) -> &'static str {
+        FORMATS.iter().find(|(format, _)| *format == self).map_or("", |(_, name)| name)
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        FORMATS.iter().find(|(_, known)| *known == name).map(|(format, _)| *format)
+    }
+}
+
+/// One row that was not accepted, and why. It is whole: nothing that came in is lost (LATE-1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// 1-based line of the file or body (of its first line, when a row spans several); row number in Parquet and JSON arrays.
     pub line: u64,
     pub field: Option<String>,
     pub reason: String,
-    /// The row as it came, cut at 4 KiB.
+    /// The row as it came, for people: what is not text is shown as text.
     pub row: String,
+    pub format: RowFormat,
+    /// The row's bytes, when `row` is not exactly them: invalid UTF-8, Arrow.
+    pub raw: Option<Vec<u8>>,
+    /// How its file was read, as JSON (`replay::ReadAs`); `None`: the defaults.
+    pub read_as: Option<Arc<str>>,
 }
 
 impl Rejection {
-    /// A rejection of the row `raw`, which may be anything and any length.
-    pub fn new(line: u64, field: Option<&str>, reason: impl Into<String>, raw: &[u8]) -> Self {
-        Self { line, field: field.map(str::to_owned), reason: reason.into(), row: cut(raw) }
+    /// A rejection of the row `raw`, text in `format`; it may be anything.
+    pub fn new(line: u64, field: Option<&str>, reason: impl Into<String>, format: RowFormat, raw: &[u8]) -> Self {
+        let (row, raw) = match std::str::from_utf8(raw) {
+            Ok(text) => (text.to_owned(), None),
+            Err(_) => (String::from_utf8_lossy(raw).into_owned(), Some(raw.to_vec())),
+        };
+        Self { line, field: field.map(str::to_owned), reason: reason.into(), row, format, raw, read_as: None }
+    }
+
+    /// The beginning of the row, for a message.
+    pub fn shown(&self) -> String {
+        const SHOWN_CHARS: usize = 1_000;
+        match self.row.char_indices().nth(SHOWN_CHARS) {
+            Some((end, _)) => format!("{}…", &self.row[..end]),
+            None => self.row.clone(),
+        }
+    }
+
+    /// What of the row can be read again.
+    pub fn content(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.row.as_bytes())
     }
 
     /// `line 7, field 'price': 'x' is not an integer`
@@ -32,16 +88,6 @@ impl Rejection {
             None => format!("line {}: {}", self.line, self.reason),
         }
     }
-}
-
-fn cut(raw: &[u8]) -> String {
-    let mut text = String::from_utf8_lossy(&raw[..raw.len().min(REJECTED_ROW_BYTES)]).into_owned();
-    // Replacement characters are longer than the bytes they stand for.
-    if text.len() > REJECTED_ROW_BYTES {
-        let end = (0..=REJECTED_ROW_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
 }
 
 /// Rows in the table's columns and types, in the state `S` says.
@@ -90,16 +136,20 @@ impl Lines {
 }
 
 /// The texts rows were decoded from, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RowTexts {
+    pub format: RowFormat,
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl RowTexts {
-    /// Keeps as much of `raw` as a rejection would show.
+    pub fn new(format: RowFormat) -> Self {
+        Self { format, bytes: Vec::new(), ends: Vec::new() }
+    }
+
     pub fn push(&mut self, raw: &[u8]) {
-        self.bytes.extend_from_slice(&raw[..raw.len().min(REJECTED_ROW_BYTES)]);
+        self.bytes.extend_from_slice(raw);
         self.ends.push(self.bytes.len());
     }
 
@@ -115,15 +165,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rejected_rows_are_cut_and_made_printable() {
-        let rejection = Rejection::new(3, Some("a"), "is bad", &vec![0xff; 10_000]);
-        assert!(rejection.row.len() <= REJECTED_ROW_BYTES, "{}", rejection.row.len());
+    fn rejected_rows_are_whole() {
+        let bytes = vec![0xff; 10_000];
+        let rejection = Rejection::new(3, Some("a"), "is bad", RowFormat::Json, &bytes);
+        assert_eq!(rejection.content(), bytes);
+        assert!(rejection.row.starts_with('\u{fffd}'));
         assert_eq!(rejection.sentence(), "line 3, field 'a': is bad");
+        let text = "x".repeat(100_000);
+        let rejection = Rejection::new(3, None, "is bad", RowFormat::Csv, text.as_bytes());
+        assert_eq!((rejection.raw.is_none(), rejection.content()), (true, text.as_bytes()));
+    }
+
+    #[test]
+    fn formats_have_one_name() {
+        for (format, name) in FORMATS {
+            assert_eq!((format.as_str(), RowFormat::named(name)), (name, Some(format)));
+        }
     }
 
     #[test]
     fn row_texts_come_back() {
-        let mut texts = RowTexts::default();
+        let mut texts = RowTexts::new(RowFormat::Json);
         for text in ["a", "", "bc"] {
             texts.push(text.as_bytes());
         }

@@ -16,4 +16,8 @@ pub struct IngestConfig {
     pub commit_delay_max: Span,
     /// Accepted events further behind the watermark are listed in `system.late_events`.
     pub late_after: Span,
+    /// Time between two looks at a landing folder on this machine.
+    pub landing_interval: Span,
+    /// The same for a folder in a bucket, where each look is a request.
+    pub landing_bucket_interval: Span,
 }

@@ -18,6 +18,9 @@ pub enum IngestError {
         "file '{file}' has more than {limit} bad rows, first: {first}; nothing of it was loaded. Mend it or raise --max-rejects"
     )]
     TooManyRejects { file: String, limit: u64, first: String },
+    /// `on_error='fail'`: nothing of the request was taken.
+    #[error("{first}{}; nothing was accepted", more_bad_rows(*.others))]
+    BadRows { first: String, others: u64 },
     #[error("{message}")]
     Exhausted { message: String },
     /// A queue is full or a rate is exceeded; nothing of the request was taken.
@@ -43,6 +46,15 @@ pub enum IngestError {
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+fn more_bad_rows(others: u64) -> String {
+    match others {
+        0 => String::new(),
+        1 => "; and 1 more bad row".to_owned(),
+        more => format!("; and {more} more bad rows"),
+    }
+}
+
 /// Memory and resources are limits; the rest lies in the statement's values (overflow, bad cast).
 fn source_kind(error: &DataFusionError) -> Kind {
     match error.find_root() {
@@ -57,7 +69,9 @@ fn source_kind(error: &DataFusionError) -> Kind {
 impl Classify for IngestError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Invalid { .. } | Self::BadFile { .. } | Self::TooManyRejects { .. } => Kind::InvalidArgument,
+            Self::Invalid { .. } | Self::BadFile { .. } | Self::BadRows { .. } | Self::TooManyRejects { .. } => {
+                Kind::InvalidArgument
+            }
             Self::Exhausted { .. } => Kind::ResourceExhausted,
             Self::Busy { .. } => Kind::ResourceExhausted,
             Self::NotOwner { .. } => Kind::Unavailable,

@@ -13,13 +13,16 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
 use super::batch::Rejection;
 use super::key_budget::KeyBudget;
+use super::landing::{LandingReport, Landings};
 use super::rejects::RejectLog;
+use super::replay::{ReplayLog, ReplayReport};
 use super::request::AppendRequest;
 use super::target::Targets;
 use super::{IngestConfig, IngestError};
@@ -55,6 +58,8 @@ pub(super) struct Core {
     pub tasks: Tasks,
     /// Which tables' requests this process takes; unset: all.
     pub leases: OnceLock<Leases>,
+    pub replays: ReplayLog,
+    pub landings: Landings,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,10 +132,24 @@ impl Ingestor {
     pub fn new(parts: IngestParts) -> Self {
         let IngestParts { lake, catalog, config, clock, task, tasks } = parts;
         let budget = KeyBudget::new(config.key_index_size);
+        let landings = Landings::new(lake.clone(), catalog.clone(), clock.clone());
         let targets = Targets::new(lake.clone(), catalog, clock.clone(), budget);
         let rejects = Arc::new(RejectLog::new(lake.clone(), clock.clone()));
         let admission = Admission::new(config.queue_size);
-        Self(Arc::new(Core { lake, config, task, targets, rejects, admission, clock, tasks, leases: OnceLock::new() }))
+        let replays = ReplayLog::new(lake.clone(), clock.clone());
+        Self(Arc::new(Core {
+            lake,
+            config,
+            task,
+            targets,
+            rejects,
+            admission,
+            clock,
+            tasks,
+            leases: OnceLock::new(),
+            replays,
+            landings,
+        }))
     }
 
     pub(super) fn core(&self) -> &Core {
@@ -167,6 +186,40 @@ impl Ingestor {
         let work = Box::pin(self.0.append_stream(table, rows, task, cancel.clone()));
         let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
         count(table, report.accepted, report.duplicates, 0);
+        Ok(report)
+    }
+
+    /// One look at the landing folder of a table: loads what is new there, each file once. One call at a time per table.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed, trouble with the record. A file that cannot be loaded is on record instead.
+    pub async fn poll_landing(&self, table: &str, cancel: CancellationToken) -> Result<LandingReport, IngestError> {
+        Box::pin(self.0.poll_landing(table, self.0.task.clone(), cancel)).await
+    }
+
+    /// Every landed file: on record, or on its way. The rows of `system.ingest`.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub async fn landed_files(&self) -> Result<RecordBatch, IngestError> {
+        self.0.landings.files(&self.0.task).await
+    }
+
+    /// Reads rejected rows again and appends those that are good now, each once, however often it is tried (RUN-1).
+    /// `rows` are of `system.rejects`, those of an interrupted replay first; see [`super::replay`].
+    ///
+    /// # Errors
+    /// Storage trouble; what was replayed before it stays.
+    pub async fn replay(
+        &self,
+        table: &str,
+        rows: SendableRecordBatchStream,
+        task: Arc<TaskContext>,
+        cancel: CancellationToken,
+    ) -> Result<ReplayReport, IngestError> {
+        let work = Box::pin(self.0.replay(table, rows, task));
+        let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
+        count(table, report.replayed, report.duplicates, 0);
         Ok(report)
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::new_null_array;
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -51,7 +52,7 @@ impl Inserting {
             Some(first) => {
                 let sentence = first.sentence().replacen("line", "row", 1);
                 Err(IngestError::Invalid {
-                    message: format!("{sentence}; nothing was inserted. The row: {}", first.row),
+                    message: format!("{sentence}; nothing was inserted. The row: {}", first.shown()),
                 })
             }
         }
@@ -61,7 +62,10 @@ impl Inserting {
 /// The rows in the table's types: query has cast them, layouts of the same type may still differ.
 fn conform(rows: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, IngestError> {
     let failed = |error| IngestError::Invalid { message: format!("the rows do not fit the table: {error}") };
-    if rows.num_columns() != columns.fields().len() {
+    // A column was added a moment ago: the rows have no value for it yet.
+    let added = columns.fields().iter().skip(rows.num_columns());
+    let fits = rows.num_columns() <= columns.fields().len() && added.clone().all(|field| field.is_nullable());
+    if !fits {
         let (given, wanted) = (rows.num_columns(), columns.fields().len());
         return Err(IngestError::Invalid { message: format!("the rows have {given} columns, the table has {wanted}") });
     }
@@ -69,7 +73,8 @@ fn conform(rows: &RecordBatch, columns: &SchemaRef) -> Result<RecordBatch, Inges
     let arrays = pairs.map(|(array, field)| {
         if array.data_type() == field.data_type() { Ok(array.clone()) } else { cast(array, field.data_type()) }
     });
-    let arrays = arrays.collect::<Result<_, _>>().map_err(failed)?;
+    let mut arrays = arrays.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    arrays.extend(added.map(|field| new_null_array(field.data_type(), rows.num_rows())));
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(columns.clone(), arrays, &options).map_err(failed)
 }

@@ -18,11 +18,14 @@ pub mod key_hash;
 pub mod key_index;
 pub mod key_probe;
 pub mod key_set;
+pub mod landing;
 pub mod load;
 mod load_options;
+pub mod own_table;
 mod ownership;
 pub mod producers;
 pub mod rejects;
+pub mod replay;
 pub mod request;
 pub mod snapshot;
 pub mod state;
@@ -37,7 +40,9 @@ pub use error::IngestError;
 pub use ingestor::{
     AppendReport, FileFormat, FileReport, FileStatus, IngestParts, Ingestor, LoadProgress, LoadRequest,
 };
+pub use landing::LandingReport;
 pub use load_options::parse_map_pair;
 pub use rejects::REJECTS_PATH;
+pub use replay::ReplayReport;
 pub use request::{AppendRequest, OnBadRow, Payload, Producer};
 pub use state::IngestState;

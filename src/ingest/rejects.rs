@@ -1,34 +1,30 @@
 //! The table of rejected rows (LATE-1): nothing that came in is dropped silently.
 //!
 //! An ordinary Delta table at `tables/_rejects`, made by the first rejection, outside the catalog; `system.rejects` reads
-//! it. Rejections are committed before the rows that were accepted with them, so an acknowledged request has its
+//! it. Rows are kept whole, with what is needed to read them again (`replay`). Rejections are committed before the rows that were accepted with them, so an acknowledged request has its
 //! rejections on record; those of a file carry its transaction, so a file loaded again after a crash adds none. A request
 //! over HTTP whose accepted rows could not be committed may leave its rejections twice when it is sent again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::IngestError;
 use super::batch::Rejection;
+use super::own_table::{OwnCommit, OwnTable};
 use crate::base::Clock;
-use crate::storage::{
-    CommitMode, CommitRequest, InputOrder, Lake, StagedFile, StorageError, Table, TableSpec, Transaction, WriteOptions,
-};
+use crate::storage::{Lake, StagedFile, Transaction};
 
 /// Folder of the rejects table below `tables/`.
 pub const REJECTS_PATH: &str = "_rejects";
 
 /// Writes rejections. Shared by all tables.
 pub struct RejectLog {
-    lake: Lake,
     clock: Clock,
-    table: OnceCell<Arc<Table>>,
+    table: OwnTable,
 }
 
 /// Where rejections come from.
@@ -49,37 +45,17 @@ fn columns() -> SchemaRef {
         Field::new("field", DataType::Utf8, true),
         Field::new("reason", DataType::Utf8, false),
         Field::new("row", DataType::Utf8, false),
+        // Nullable, and last: tables of earlier versions gain them.
+        Field::new("reject_id", DataType::Utf8, true),
+        Field::new("format", DataType::Utf8, true),
+        Field::new("read_as", DataType::Utf8, true),
+        Field::new("raw", DataType::Binary, true),
     ]))
 }
 
 impl RejectLog {
     pub fn new(lake: Lake, clock: Clock) -> Self {
-        Self { lake, clock, table: OnceCell::new() }
-    }
-
-    async fn table(&self) -> Result<&Arc<Table>, StorageError> {
-        self.table
-            .get_or_try_init(|| async {
-                match self.lake.open_table(REJECTS_PATH).await {
-                    Err(StorageError::TableNotFound { .. }) => {}
-                    opened => return opened,
-                }
-                let spec = TableSpec {
-                    path: REJECTS_PATH.to_owned(),
-                    columns: columns(),
-                    event_time: None,
-                    event_key: None,
-                    partition_by: Vec::new(),
-                    sort_by: Vec::new(),
-                    bloom_columns: Vec::new(),
-                };
-                match self.lake.create_table(&spec).await {
-                    // Another process was faster.
-                    Err(StorageError::TableExists { .. }) => self.lake.open_table(REJECTS_PATH).await,
-                    created => created,
-                }
-            })
-            .await
+        Self { clock, table: OwnTable::new(lake, REJECTS_PATH, columns()) }
     }
 
     /// Writes rejections as files that nobody sees until [`RejectLog::commit`].
@@ -89,29 +65,12 @@ impl RejectLog {
         rejections: &[Rejection],
         task: &Arc<TaskContext>,
     ) -> Result<Vec<StagedFile>, IngestError> {
-        let batch = self.batch(from, rejections)?;
-        let rows = RecordBatchStreamAdapter::new(columns(), futures::stream::iter([Ok(batch)]));
-        let options = WriteOptions { order: InputOrder::Sorted, context: task.clone() };
-        Ok(self.table().await?.write_files(Box::pin(rows), options).await?)
+        self.table.stage(self.batch(from, rejections)?, task).await
     }
 
     /// Commits staged rejections; at most once per transaction.
     pub async fn commit(&self, files: Vec<StagedFile>, transaction: Option<Transaction>) -> Result<(), IngestError> {
-        let table = self.table().await?;
-        let request = CommitRequest {
-            files: files.clone(),
-            mode: CommitMode::Append,
-            transactions: transaction.into_iter().collect(),
-            fence: None,
-            expected: None,
-            operation: "REJECT",
-            info: BTreeMap::new(),
-        };
-        if let Err(error) = table.commit(request).await {
-            table.discard(files).await;
-            return Err(error.into());
-        }
-        Ok(())
+        self.table.commit(files, OwnCommit { operation: "REJECT", transaction, expected: None }).await.map(drop)
     }
 
     /// Stages and commits the rejections of one request.
@@ -133,14 +92,13 @@ impl RejectLog {
         if files.is_empty() {
             return;
         }
-        if let Ok(table) = self.table().await {
-            table.discard(files).await;
-        }
+        self.table.discard(files).await;
     }
 
     fn batch(&self, from: RejectSource<'_>, rejections: &[Rejection]) -> Result<RecordBatch, IngestError> {
         let now = self.clock.now().micros();
         let count = rejections.len();
+        let batch_id = Uuid::new_v4();
         let text = |pick: fn(&Rejection) -> Option<&str>| -> ArrayRef {
             Arc::new(rejections.iter().map(pick).collect::<StringArray>())
         };
@@ -153,6 +111,10 @@ impl RejectLog {
             text(|rejection| rejection.field.as_deref()),
             text(|rejection| Some(&rejection.reason)),
             text(|rejection| Some(&rejection.row)),
+            Arc::new((0..count).map(|index| Some(format!("{batch_id}-{index}"))).collect::<StringArray>()),
+            text(|rejection| Some(rejection.format.as_str())),
+            text(|rejection| rejection.read_as.as_deref()),
+            Arc::new(rejections.iter().map(|rejection| rejection.raw.as_deref()).collect::<BinaryArray>()),
         ];
         RecordBatch::try_new(columns(), arrays)
             .map_err(|error| IngestError::Invalid { message: format!("cannot record rejected rows: {error}") })

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{ArrayRef, BooleanArray, new_null_array};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -87,13 +88,15 @@ impl Core {
                 return Ok(Upserted::Committed { accepted: 0, superseded: 0, version: snapshot.version() });
             }
             let replaces = holds_any(&snapshot, key, &new.keys, task).await?;
-            let new_rows = stream(target.columns.clone(), new.batches.clone());
+            // A column added since the rows were decoded is kept for the others, and NULL in these.
+            let columns = snapshot.columns();
+            let new_rows = stream(columns.clone(), widened(&new.batches, &columns)?);
             let (mode, rows) = match replaces {
                 false => (CommitMode::Append, new_rows),
-                true => (
-                    CommitMode::Replace,
-                    chain(target, others(target, &snapshot, key, &new.keys, task).await?, new_rows),
-                ),
+                true => {
+                    let others = others(&columns, &snapshot, key, &new.keys, task).await?;
+                    (CommitMode::Replace, chain(columns, others, new_rows))
+                }
             };
             let options = WriteOptions { order: InputOrder::Unsorted, context: task.clone() };
             let files = if new.accepted == 0 { Vec::new() } else { table.write_files(rows, options).await? };
@@ -186,15 +189,15 @@ async fn holds_any(
 
 /// The present rows of all other keys.
 async fn others(
-    target: &Target,
+    columns: &SchemaRef,
     snapshot: &Arc<TableSnapshot>,
     key: &[String],
     keys: &Arc<KeySet>,
     task: &Arc<TaskContext>,
 ) -> Result<SendableRecordBatchStream, IngestError> {
-    let columns: Vec<&str> = target.columns.fields().iter().map(|field| field.name().as_str()).collect();
-    let present = read_columns(snapshot.provider(), &columns, None, task).await.map_err(engine)?;
-    let (keys, key, schema) = (keys.clone(), key.to_vec(), target.columns.clone());
+    let names: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
+    let present = read_columns(snapshot.provider(), &names, None, task).await.map_err(engine)?;
+    let (keys, key, schema) = (keys.clone(), key.to_vec(), columns.clone());
     let kept = present.map(move |batch| {
         let batch = batch?;
         let known = keys.contains_each(&key_hashes(&batch, &key)?);
@@ -204,13 +207,24 @@ async fn others(
         let arrays = pairs.map(|(array, field)| arrow::compute::cast(array, field.data_type()));
         Ok(RecordBatch::try_new(schema.clone(), arrays.collect::<Result<_, _>>()?)?)
     });
-    Ok(Box::pin(RecordBatchStreamAdapter::new(target.columns.clone(), kept)))
+    Ok(Box::pin(RecordBatchStreamAdapter::new(columns.clone(), kept)))
 }
 
 fn chain(
-    target: &Target,
+    columns: SchemaRef,
     one: SendableRecordBatchStream,
     other: SendableRecordBatchStream,
 ) -> SendableRecordBatchStream {
-    Box::pin(RecordBatchStreamAdapter::new(target.columns.clone(), one.chain(other)))
+    Box::pin(RecordBatchStreamAdapter::new(columns, one.chain(other)))
+}
+
+/// The batches with the columns at the end of `columns` that they do not have yet.
+fn widened(batches: &[RecordBatch], columns: &SchemaRef) -> Result<Vec<RecordBatch>, IngestError> {
+    let widen = |batch: &RecordBatch| {
+        let mut arrays = batch.columns().to_vec();
+        let added = columns.fields().iter().skip(arrays.len());
+        arrays.extend(added.map(|field| new_null_array(field.data_type(), batch.num_rows())));
+        RecordBatch::try_new(columns.clone(), arrays).map_err(|error| engine(error.into()))
+    };
+    batches.iter().map(widen).collect()
 }

@@ -59,7 +59,11 @@ impl Targets {
         };
         let path = object.table_path.as_deref().unwrap_or(&object.name);
         let table = self.lake.open_table(path).await?;
-        let columns = table.snapshot().await?.columns();
+        let mut columns = table.snapshot().await?.columns();
+        if definition.columns.fields().len() > columns.fields().len() {
+            // Another process has added a column since the log was last looked at.
+            columns = table.refresh().await?.columns();
+        }
         let buckets = Buckets::of(&definition);
         let writer = {
             let mut writers = self.writers.lock();
@@ -85,7 +89,7 @@ impl Targets {
     }
 
     pub fn validator(&self, target: &Target, arrival: Arrival) -> Result<Validator, IngestError> {
-        Validator::new(&target.definition, &target.columns, arrival, self.clock.now())
+        Validator::new((&target.name, &target.definition), &target.columns, arrival, self.clock.now())
     }
 
     /// Tables written to by this process, and their writers.

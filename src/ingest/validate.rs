@@ -9,7 +9,7 @@
 //!    loading last year's file is not a late event;
 //! 4. CHECK expressions; NULL passes, as SQL says; an expression that fails to evaluate rejects the row.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::{filter_record_batch, max, min};
@@ -18,14 +18,15 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::SessionContext;
 
-use super::IngestError;
-use super::batch::{Batch, Decoded, Rejection, Valid};
-use super::decode::conversion::row_text;
+use super::batch::{Batch, Decoded, Rejection, RowFormat, Valid};
+use super::decode::conversion::arrow_rejection;
+use super::{IngestError, OnBadRow};
 use crate::base::{Span, Timestamp};
-use crate::catalog::{TableDefinition, TableKind};
+use crate::catalog::{OnError, TableDefinition, TableKind};
 
 /// How rows arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +39,18 @@ pub enum Arrival {
 
 /// The rules of one table at one moment.
 pub struct Validator {
-    columns: SchemaRef,
+    rules: Arc<Rules>,
     event_time: Option<EventTime>,
+}
+
+/// What of a table's rules does not depend on the moment: planned once for a definition, then shared.
+pub struct Rules {
+    columns: SchemaRef,
     checks: Vec<Check>,
 }
 
 struct EventTime {
+    table: String,
     index: usize,
     /// The latest moment allowed and what to say of later ones.
     latest: Option<(Timestamp, Span)>,
@@ -52,8 +59,13 @@ struct EventTime {
 
 struct Check {
     name: String,
+    /// The one column it looks at, if it is one.
+    field: Option<String>,
     expression: Arc<dyn PhysicalExpr>,
 }
+
+/// Plans CHECKs; making a context takes longer than validating a request.
+static PLANNER: LazyLock<SessionContext> = LazyLock::new(SessionContext::new);
 
 /// The rows that hold, and the others.
 pub struct Validated {
@@ -84,23 +96,33 @@ impl Validator {
     /// # Errors
     /// When a CHECK cannot be planned over `columns`, which are the table's as stored.
     pub fn new(
-        definition: &TableDefinition,
+        (table, definition): (&str, &TableDefinition),
         columns: &SchemaRef,
         arrival: Arrival,
         now: Timestamp,
     ) -> Result<Self, IngestError> {
+        Ok(Self::at(Rules::new(definition, columns)?, (table, definition), arrival, now))
+    }
+
+    /// The rules of the definition as they are now.
+    pub fn at(
+        rules: Arc<Rules>,
+        (table, definition): (&str, &TableDefinition),
+        arrival: Arrival,
+        now: Timestamp,
+    ) -> Self {
         let event_time = match &definition.kind {
             TableKind::Event { event_time, lateness, clock_skew, .. } => {
-                columns.index_of(event_time).ok().map(|index| {
+                rules.columns.index_of(event_time).ok().map(|index| {
                     let latest = clock_skew.map(|skew| (now.plus(skew.duration()), skew));
                     let earliest = lateness.filter(|_| arrival == Arrival::Event);
-                    EventTime { index, latest, earliest: earliest.map(|late| (now.minus(late.duration()), late)) }
+                    let earliest = earliest.map(|late| (now.minus(late.duration()), late));
+                    EventTime { table: table.to_owned(), index, latest, earliest }
                 })
             }
             TableKind::Plain | TableKind::Snapshot { .. } => None,
         };
-        let checks = definition.checks.iter().map(|(name, sql)| Check::new(name, sql, columns));
-        Ok(Self { columns: columns.clone(), event_time, checks: checks.collect::<Result<_, _>>()? })
+        Self { rules, event_time }
     }
 
     /// Checks the rows of a batch decoded for this table.
@@ -112,9 +134,9 @@ impl Validator {
         let mut faults = Faults::default();
         self.find_nulls(&rows, &mut faults);
         if let Some(event_time) = &self.event_time {
-            event_time.find_outside(&rows, self.columns.field(event_time.index).name(), &mut faults);
+            event_time.find_outside(&rows, self.rules.columns.field(event_time.index).name(), &mut faults);
         }
-        for check in &self.checks {
+        for check in &self.rules.checks {
             check.find_false(&rows, &mut faults);
         }
         let rejected: Vec<Rejection> = (0..faults.0.len())
@@ -122,8 +144,8 @@ impl Validator {
             .map(|(row, (field, reason))| {
                 let line = state.lines.of(row);
                 match &state.texts {
-                    Some(texts) => Rejection::new(line, field.as_deref(), reason, texts.of(row)),
-                    None => Rejection::new(line, field.as_deref(), reason, row_text(&rows, row).as_bytes()),
+                    Some(texts) => Rejection::new(line, field.as_deref(), reason, texts.format, texts.of(row)),
+                    None => arrow_rejection(line, field.as_deref(), reason, (RowFormat::Columns, &rows, row)),
                 }
             })
             .collect();
@@ -134,12 +156,12 @@ impl Validator {
             filter_record_batch(&rows, &keep).map_err(internal)?
         };
         let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        let rows = RecordBatch::try_new_with_options(self.columns.clone(), kept.columns().to_vec(), &options);
+        let rows = RecordBatch::try_new_with_options(self.rules.columns.clone(), kept.columns().to_vec(), &options);
         Ok(Validated { batch: Batch { rows: rows.map_err(internal)?, state: Valid }, rejected })
     }
 
     fn find_nulls(&self, rows: &RecordBatch, faults: &mut Faults) {
-        for (field, column) in self.columns.fields().iter().zip(rows.columns()) {
+        for (field, column) in self.rules.columns.fields().iter().zip(rows.columns()) {
             if field.is_nullable() || column.null_count() == 0 {
                 continue;
             }
@@ -152,6 +174,32 @@ impl Validator {
 
 fn internal(error: arrow::error::ArrowError) -> IngestError {
     IngestError::Invalid { message: format!("cannot validate rows: {error}") }
+}
+
+impl Rules {
+    /// # Errors
+    /// When a CHECK cannot be planned over `columns`, which are the table's as stored.
+    pub fn new(definition: &TableDefinition, columns: &SchemaRef) -> Result<Arc<Self>, IngestError> {
+        let checks = definition.checks.iter().map(|(name, sql)| Check::new(name, sql, columns));
+        Ok(Arc::new(Self { columns: columns.clone(), checks: checks.collect::<Result<_, _>>()? }))
+    }
+}
+
+/// Whether a request with these bad rows is taken: `request` is what the client asked for, else the table decides.
+///
+/// # Errors
+/// `BadRows`: nothing of the request may be taken, and nothing is to be put on record.
+pub fn bad_rows_policy(table: OnError, request: Option<OnBadRow>, rejected: &[Rejection]) -> Result<(), IngestError> {
+    let on_bad_row = request.unwrap_or(match table {
+        OnError::Reject => OnBadRow::Reject,
+        OnError::Fail => OnBadRow::Fail,
+    });
+    match (on_bad_row, rejected.iter().min_by_key(|rejection| rejection.line)) {
+        (OnBadRow::Reject, _) | (OnBadRow::Fail, None) => Ok(()),
+        (OnBadRow::Fail, Some(first)) => {
+            Err(IngestError::BadRows { first: first.sentence(), others: rejected.len() as u64 - 1 })
+        }
+    }
 }
 
 impl EventTime {
@@ -173,7 +221,7 @@ impl EventTime {
             for row in (0..times.len()).filter(|row| times.is_valid(*row) && times.value(*row) < earliest.micros()) {
                 faults.add(times.len(), row, Some(name), || {
                     let time = Timestamp(times.value(row));
-                    format!("is {time}, older than lateness ({lateness}) allows; load it with COPY INTO or adlake load")
+                    format!("is {time}, older than lateness ({lateness}) allows; take it all the same with REPLAY REJECTS FROM {}", self.table)
                 });
             }
         }
@@ -183,18 +231,26 @@ impl EventTime {
 impl Check {
     fn new(name: &str, sql: &str, columns: &SchemaRef) -> Result<Self, IngestError> {
         let plan = || -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-            let context = SessionContext::new();
             let schema = DFSchema::try_from(columns.as_ref().clone())?;
-            let expression = context.parse_sql_expr(sql, &schema)?;
-            context.create_physical_expr(expression, &schema)
+            let expression = PLANNER.parse_sql_expr(sql, &schema)?;
+            PLANNER.create_physical_expr(expression, &schema)
         };
         let expression = plan().map_err(|error| IngestError::Invalid {
             message: format!("CHECK '{name}' of the table cannot be used: {error}"),
         })?;
-        Ok(Self { name: name.to_owned(), expression })
+        let mut names: Vec<String> =
+            collect_columns(&expression).iter().map(|column| column.name().to_owned()).collect();
+        names.dedup();
+        let field = names.pop().filter(|_| names.is_empty());
+        Ok(Self { name: name.to_owned(), field, expression })
     }
 
     fn find_false(&self, rows: &RecordBatch, faults: &mut Faults) {
+        self.find_in(rows, (0, rows.num_rows()), faults);
+    }
+
+    /// Looks at the rows beginning at `from` of `total`.
+    fn find_in(&self, rows: &RecordBatch, (from, total): (usize, usize), faults: &mut Faults) {
         if rows.num_rows() == 0 {
             return;
         }
@@ -202,21 +258,20 @@ impl Check {
             Ok(holds) => {
                 if holds.false_count() > 0 {
                     for row in (0..holds.len()).filter(|row| holds.is_valid(*row) && !holds.value(*row)) {
-                        faults.add(rows.num_rows(), row, None, || format!("violates CHECK {}", self.name));
+                        let reason = || format!("violates CHECK {}", self.name);
+                        faults.add(total, from + row, self.field.as_deref(), reason);
                     }
                 }
             }
-            // One row spoils the whole column's evaluation (overflow, division by zero): find it.
+            Err(error) if rows.num_rows() == 1 => {
+                let reason = || format!("CHECK {} cannot be evaluated: {error}", self.name);
+                faults.add(total, from, self.field.as_deref(), reason);
+            }
+            // One row spoils the whole column's evaluation (overflow, division by zero): it is in one of the halves.
             Err(_) => {
-                for row in 0..rows.num_rows() {
-                    match self.holds(&rows.slice(row, 1)) {
-                        Ok(holds) if holds.is_null(0) || holds.value(0) => {}
-                        Ok(_) => faults.add(rows.num_rows(), row, None, || format!("violates CHECK {}", self.name)),
-                        Err(error) => faults.add(rows.num_rows(), row, None, || {
-                            format!("CHECK {} cannot be evaluated: {error}", self.name)
-                        }),
-                    }
-                }
+                let half = rows.num_rows() / 2;
+                self.find_in(&rows.slice(0, half), (from, total), faults);
+                self.find_in(&rows.slice(half, rows.num_rows() - half), (from + half, total), faults);
             }
         }
     }
@@ -262,6 +317,7 @@ mod tests {
             partition_by: Vec::new(),
             sort_by: Vec::new(),
             checks: checks.iter().map(|(name, sql)| ((*name).to_owned(), (*sql).to_owned())).collect(),
+            ingest: crate::catalog::IngestOptions::default(),
         }
     }
 
@@ -277,11 +333,11 @@ mod tests {
             Arc::new(rows.iter().map(|row| row.2).collect::<Int64Array>()),
         ];
         let schema = crate::ingest::decode::rows::nullable(&definition.columns);
-        let mut texts = RowTexts::default();
+        let mut texts = RowTexts::new(RowFormat::Json);
         (0..rows.len()).for_each(|row| texts.push(format!("row {row}").as_bytes()));
         let state = Decoded { lines: Lines::From(10), texts: Some(texts) };
         let batch = Batch { rows: RecordBatch::try_new(schema, arrays).unwrap(), state };
-        let validator = Validator::new(&definition, &definition.columns, arrival, Timestamp(NOW))?;
+        let validator = Validator::new(("clicks", &definition), &definition.columns, arrival, Timestamp(NOW))?;
         let validated = validator.validate(batch)?;
         assert_eq!(validated.batch.rows.schema(), definition.columns);
         let texts_fit =
@@ -307,7 +363,8 @@ mod tests {
             rejected[1].starts_with("line 12, field 'at': is 2017-11-07T09:40:38.000000Z, further ahead"),
             "{rejected:?}"
         );
-        assert!(rejected[2].contains("older than lateness (7 days)"), "{rejected:?}");
+        let late = "older than lateness (7 days) allows; take it all the same with REPLAY REJECTS FROM clicks";
+        assert!(rejected[2].ends_with(late), "{rejected:?}");
         let (kept, rejected) = check(Arrival::Backfill, &[], &rows).unwrap();
         assert_eq!((kept, rejected.len()), (3, 2), "a backfill may be of any age, but not from the future");
     }
@@ -324,8 +381,46 @@ mod tests {
         let rows = [(Some("a"), NOW, Some(1)), (Some("b"), NOW, Some(0)), (Some("c"), NOW, Some(20))];
         let (kept, rejected) = check(Arrival::Event, &[("small", "10 / n >= 1")], &rows).unwrap();
         assert_eq!((kept, rejected.len()), (1, 2), "{rejected:?}");
-        assert!(rejected[0].starts_with("line 11: CHECK small cannot be evaluated"), "{rejected:?}");
-        assert_eq!(rejected[1], "line 12: violates CHECK small");
+        assert!(rejected[0].starts_with("line 11, field 'n': CHECK small cannot be evaluated"), "{rejected:?}");
+        assert_eq!(rejected[1], "line 12, field 'n': violates CHECK small");
+    }
+
+    #[test]
+    fn a_few_rows_that_cannot_be_evaluated_are_found_among_many() {
+        let rows: Vec<_> = (0..1_000).map(|row| (Some("a"), NOW, Some(if row % 400 == 7 { 0 } else { 1 }))).collect();
+        let (kept, rejected) = check(Arrival::Event, &[("small", "10 / n >= 1")], &rows).unwrap();
+        assert_eq!(kept, 997);
+        let lines: Vec<&str> = rejected.iter().filter_map(|sentence| sentence.split(',').next()).collect();
+        assert_eq!(lines, ["line 17", "line 417", "line 817"]);
+    }
+
+    #[test]
+    fn enums_and_ranges_name_their_column() {
+        let rows = [(Some("ios"), NOW, Some(1)), (Some("tv"), NOW, Some(1)), (Some("ios"), NOW, Some(11))];
+        let checks = [("id IN ('ios', 'android')", "id IN ('ios', 'android')"), ("range", "n BETWEEN 0 AND 10")];
+        let (_, rejected) = check(Arrival::Event, &checks, &rows).unwrap();
+        assert_eq!(
+            rejected,
+            [
+                "line 11, field 'id': violates CHECK id IN ('ios', 'android')",
+                "line 12, field 'n': violates CHECK range"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_request_decides_before_the_table() {
+        let bad = |line| Rejection::new(line, Some("n"), "is bad", RowFormat::Json, b"{}");
+        let rows = [bad(7), bad(3), bad(9)];
+        assert!(bad_rows_policy(OnError::Reject, None, &rows).is_ok());
+        assert!(bad_rows_policy(OnError::Fail, Some(OnBadRow::Reject), &rows).is_ok());
+        assert!(bad_rows_policy(OnError::Fail, None, &[]).is_ok());
+        for (table, request) in [(OnError::Fail, None), (OnError::Reject, Some(OnBadRow::Fail))] {
+            let error = bad_rows_policy(table, request, &rows).unwrap_err().to_string();
+            assert_eq!(error, "line 3, field 'n': is bad; and 2 more bad rows; nothing was accepted");
+        }
+        let error = bad_rows_policy(OnError::Fail, None, &rows[..1]).unwrap_err().to_string();
+        assert_eq!(error, "line 7, field 'n': is bad; nothing was accepted");
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The plug for statements whose work lies above query: INSERT, COPY, REFRESH, OPTIMIZE, VACUUM. `app.rs` plugs in ingest and materialize.
+//! The plug for statements whose work lies above query: INSERT, COPY, REPLAY, REFRESH, OPTIMIZE, VACUUM. `app.rs` plugs in
+//! ingest, materialize and storage's maintenance.
 use super::QueryId;
 use crate::base::{Classify, Kind, Span};
-use crate::catalog::{CopyInto, Maintain, Refresh};
+use crate::catalog::{CopyInto, Maintain, Refresh, Replay};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -66,6 +67,12 @@ pub trait Commands: Send + Sync {
     ) -> Result<WriteReport, CommandError>;
     /// One row per file: file, status, rows, duplicates, rejected.
     async fn copy_into(&self, copy: CopyInto, context: CommandContext) -> Result<RecordBatch, CommandError>;
+    /// Reads rows of `system.rejects` again; `accepted` counts those that are in the table now for the first time.
+    async fn replay(&self, replay: Replay, context: CommandContext) -> Result<WriteReport, CommandError>;
+    /// Files of landing folders, the rows of `system.ingest`; `None` where nothing is ingested.
+    async fn landed_files(&self) -> Result<Option<RecordBatch>, CommandError> {
+        Ok(None)
+    }
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError>;
     /// One row that says what was done, and a sentence.
     async fn maintain(

@@ -186,6 +186,7 @@ pub(super) fn sql_name(data_type: &DataType) -> String {
             format!("DECIMAL({precision}, {scale})")
         }
         DataType::List(field) | DataType::LargeList(field) => format!("{}[]", sql_name(field.data_type())),
+        DataType::Map(..) => "MAP<VARCHAR, VARCHAR>".to_owned(),
         DataType::Dictionary(_, value) => sql_name(value),
         other => other.to_string().to_uppercase(),
     }

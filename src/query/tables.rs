@@ -114,9 +114,14 @@ impl Relations {
             let source = provider_as_source(snapshot.provider());
             relations.found.insert((PUBLIC.to_owned(), name), Relation::Table(source));
         }
-        if with_rejects && let Some(snapshot) = system::rejects_snapshot(engine).await? {
-            let source = provider_as_source(snapshot.provider());
-            relations.found.insert((system::SYSTEM.to_owned(), system::REJECTS.to_owned()), Relation::Table(source));
+        if with_rejects && let Some(view) = system::rejects_view(engine).await? {
+            let key = |name: &str| (system::SYSTEM.to_owned(), name.to_owned());
+            for (name, snapshot) in view.tables {
+                let source = provider_as_source(snapshot.provider());
+                relations.found.insert(key(name), Relation::Table(source));
+            }
+            let (name, statement) = (system::REJECTS.to_owned(), Box::new(parse(&view.query)?));
+            relations.found.insert(key(system::REJECTS), Relation::View { name, statement });
         }
         Ok(relations)
     }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use glob::{MatchOptions, Pattern};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
 use url::Url;
 use uuid::Uuid;
 
 use super::store::bucket_store;
 use super::{S3Config, StorageError};
+use crate::base::Timestamp;
 
 const GLOB_CHARACTERS: [char; 3] = ['*', '?', '['];
 /// `*` stays within one folder, in file systems and buckets alike.
@@ -28,6 +29,9 @@ pub struct ExternalFile {
     /// As shown to users: a path, or `s3://bucket/key`.
     pub path: String,
     pub bytes: u64,
+    pub modified_at: Timestamp,
+    /// The ETag of an object; empty for a file on this machine.
+    pub tag: String,
     source: Source,
 }
 
@@ -80,15 +84,47 @@ impl ExternalFile {
     }
 }
 
+/// Files in the folder, below the prefix or matching the pattern `place`, sorted by path; perhaps none.
+///
+/// # Errors
+/// A folder that does not exist.
+pub(crate) async fn list_place(place: &str, s3: &S3Config) -> Result<Vec<ExternalFile>, StorageError> {
+    let pattern = match place.split_once("://") {
+        Some(("file", _)) => local_path(place)?.to_string_lossy().into_owned(),
+        _ => place.to_owned(),
+    };
+    let pattern = match pattern.contains(GLOB_CHARACTERS) && !FilePath::new(&pattern).is_dir() {
+        true => pattern,
+        false if pattern.contains("://") => format!("{}/*", pattern.trim_end_matches('/')),
+        false if FilePath::new(&pattern).is_dir() => {
+            format!("{}/*", Pattern::escape(pattern.trim_end_matches('/')))
+        }
+        false => return Err(StorageError::FileNotFound { path: place.to_owned() }),
+    };
+    match list(&pattern, s3).await {
+        Err(StorageError::FileNotFound { .. }) => Ok(Vec::new()),
+        listed => listed,
+    }
+}
+
+fn local_path(url: &str) -> Result<PathBuf, StorageError> {
+    let path = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
+    path.ok_or_else(|| invalid(format!("'{url}' is not a file URL; write file:///path")))
+}
+
+/// The part of a place before its first glob character, up to a whole folder.
+pub(crate) fn fixed_part(place: &str) -> &str {
+    match place.find(GLOB_CHARACTERS) {
+        Some(at) => place[..at].rsplit_once('/').map_or("", |(folder, _)| folder),
+        None => place,
+    }
+}
+
 /// Files matching a path, glob, `file://` or `s3://bucket/prefix*` pattern, sorted by path. At least one.
 pub(crate) async fn list(pattern: &str, s3: &S3Config) -> Result<Vec<ExternalFile>, StorageError> {
     let mut files = match pattern.split_once("://") {
         Some(("s3", rest)) => list_bucket(pattern, rest, s3).await?,
-        Some(("file", _)) => {
-            let path = Url::parse(pattern).ok().and_then(|url| url.to_file_path().ok());
-            let path = path.ok_or_else(|| invalid(format!("'{pattern}' is not a file URL; write file:///path")))?;
-            list_local(&path.to_string_lossy())?
-        }
+        Some(("file", _)) => list_local(&local_path(pattern)?.to_string_lossy())?,
         Some((scheme, _)) => {
             return Err(invalid(format!(
                 "cannot read '{pattern}': scheme '{scheme}' is not supported; use a path, file:// or s3://"
@@ -141,7 +177,10 @@ fn local_file(path: &FilePath) -> Result<ExternalFile, StorageError> {
     if about.is_dir() {
         return Err(invalid(format!("'{shown}' is a folder; name its files, such as '{shown}/*.parquet'")));
     }
-    Ok(ExternalFile { path: shown, bytes: about.len(), source: Source::Local(path.to_owned()) })
+    let modified = about.modified().map_err(|error| StorageError::io(format!("read '{shown}'"), error))?;
+    let modified_at = Timestamp(chrono::DateTime::<chrono::Utc>::from(modified).timestamp_micros());
+    let source = Source::Local(path.to_owned());
+    Ok(ExternalFile { path: shown, bytes: about.len(), modified_at, tag: String::new(), source })
 }
 
 async fn list_bucket(pattern: &str, rest: &str, s3: &S3Config) -> Result<Vec<ExternalFile>, StorageError> {
@@ -150,15 +189,18 @@ async fn list_bucket(pattern: &str, rest: &str, s3: &S3Config) -> Result<Vec<Ext
         return Err(invalid(format!("'{pattern}' names no files; write s3://bucket/path/file or s3://bucket/path/*")));
     }
     let store: Arc<dyn ObjectStore> = Arc::new(bucket_store(bucket, s3)?);
-    let file = |key: Path, bytes: u64| ExternalFile {
-        path: format!("s3://{bucket}/{key}"),
-        bytes,
-        source: Source::Bucket { store: store.clone(), key },
+    let file = |about: ObjectMeta| ExternalFile {
+        path: format!("s3://{bucket}/{}", about.location),
+        bytes: about.size,
+        modified_at: Timestamp(about.last_modified.timestamp_micros()),
+        // Without one, time and size have to do; the object is whole all the same.
+        tag: about.e_tag.unwrap_or_else(|| "none".to_owned()),
+        source: Source::Bucket { store: store.clone(), key: about.location },
     };
     if !key.contains(GLOB_CHARACTERS) {
         let key = Path::from(key);
         return match store.head(&key).await {
-            Ok(about) => Ok(vec![file(key, about.size)]),
+            Ok(about) => Ok(vec![file(about)]),
             Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(StorageError::store(format!("read '{pattern}'"), error)),
         };
@@ -172,7 +214,7 @@ async fn list_bucket(pattern: &str, rest: &str, s3: &S3Config) -> Result<Vec<Ext
         .await
         .map_err(|error| StorageError::store(format!("list '{pattern}'"), error))?;
     let matching = found.into_iter().filter(|about| matcher.matches_with(about.location.as_ref(), MATCHING));
-    Ok(matching.map(|about| file(about.location, about.size)).collect())
+    Ok(matching.map(file).collect())
 }
 
 #[cfg(test)]
@@ -208,6 +250,23 @@ mod tests {
         let file = &list(&at("a.csv"), &no_s3()).await.unwrap()[0];
         assert_eq!((file.bytes, file.local().await.unwrap().path.clone()), (5, PathBuf::from(at("a.csv"))));
         assert!(std::fs::exists(at("a.csv")).unwrap(), "a file used in place must survive its guard");
+    }
+
+    #[tokio::test]
+    async fn a_place_may_be_empty_but_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| format!("{}/{name}", folder.path().display());
+        std::fs::create_dir_all(at("in[1]/deep")).unwrap();
+        assert!(list_place(&at("in[1]"), &no_s3()).await.unwrap().is_empty());
+        std::fs::write(at("in[1]/a.csv"), "x").unwrap();
+        std::fs::write(at("in[1]/deep/b.csv"), "x").unwrap();
+        let files = list_place(&at("in[1]/"), &no_s3()).await.unwrap();
+        assert_eq!(files.len(), 1);
+        assert!(files[0].path.ends_with("in[1]/a.csv") && files[0].modified_at > Timestamp(0), "{files:?}");
+        assert_eq!(list_place(&format!("file://{}", at("in%5B1%5D")), &no_s3()).await.unwrap().len(), 1);
+        assert_eq!(list_place(&at("*/**/*.csv"), &no_s3()).await.unwrap().len(), 2);
+        assert!(list_place(&at("none"), &no_s3()).await.unwrap_err().to_string().contains("not found"));
+        assert_eq!((fixed_part("a/b/c*.csv"), fixed_part("a/b"), fixed_part("*.csv")), ("a/b", "a/b", ""));
     }
 
     #[tokio::test]

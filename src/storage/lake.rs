@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::read_only::ReadOnly;
 use super::maintenance::Board;
+use super::read_only::ReadOnly;
 use super::store::LakeStore;
 use super::table::TableParts;
 use super::{Documents, ExternalFile, LakeLocation, StorageConfig, StorageError, Table, TableSpec, external};
@@ -245,6 +245,33 @@ impl Lake {
         external::list(pattern, &self.shared.config.s3).await
     }
 
+    /// Files in a landing place: a folder, `s3://bucket/prefix/` or a pattern; perhaps none.
+    pub async fn list_landing(&self, place: &str) -> Result<Vec<ExternalFile>, StorageError> {
+        external::list_place(place, &self.shared.config.s3).await
+    }
+
+    /// Whether files of a landing place would be files of this lake.
+    pub fn holds(&self, place: &str) -> bool {
+        let fixed = external::fixed_part(place);
+        match (&self.shared.location, fixed.parse::<LakeLocation>()) {
+            (LakeLocation::Folder(root), Ok(LakeLocation::Folder(inside))) => {
+                absolute(&inside).starts_with(absolute(root))
+                    || (place.contains("**") && absolute(root).starts_with(absolute(&inside)))
+            }
+            (LakeLocation::S3 { bucket, prefix }, Ok(LakeLocation::S3 { bucket: other, prefix: inside })) => {
+                let below = |inner: &str, outer: &str| {
+                    outer.is_empty() || inner == outer || inner.starts_with(&format!("{outer}/"))
+                };
+                bucket == &other && (below(&inside, prefix) || (place.contains("**") && below(prefix, &inside)))
+            }
+            // A pattern of the working directory.
+            (LakeLocation::Folder(root), Err(_)) => {
+                place.contains("**") && absolute(root).starts_with(absolute(std::path::Path::new(".")))
+            }
+            (LakeLocation::Folder(_) | LakeLocation::S3 { .. }, _) => false,
+        }
+    }
+
     /// A cheap read proving that the store answers (for `/readyz`).
     pub async fn probe(&self) -> Result<(), StorageError> {
         let action = || format!("reach the lake at '{}'", self.shared.location);
@@ -317,6 +344,16 @@ pub(super) async fn check_create_if_absent(
                       be lost, use a store with conditional writes"
                     .to_owned(),
         }),
+    }
+}
+
+/// Links resolved as far as the path exists.
+fn absolute(path: &std::path::Path) -> std::path::PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let known = whole.ancestors().find_map(|known| Some((known, known.canonicalize().ok()?)));
+    match known {
+        Some((known, real)) => whole.strip_prefix(known).map_or(real.clone(), |rest| real.join(rest)),
+        None => whole,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adlake::base::{Classify, Clock, Tasks, Timestamp};
-use adlake::catalog::{Catalog, CopyInto, Maintain, Refresh};
+use adlake::catalog::{Catalog, CopyInto, Maintain, Refresh, Replay};
 use adlake::config;
 use adlake::materialize::{RefreshParts, Refresher};
 use adlake::query::{
@@ -188,6 +188,11 @@ impl Commands for Writer {
         _context: CommandContext,
     ) -> Result<(RecordBatch, String), CommandError> {
         let message = "OPTIMIZE and VACUUM are tested with the app".to_owned();
+        Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
+    }
+
+    async fn replay(&self, _replay: Replay, _context: CommandContext) -> Result<WriteReport, CommandError> {
+        let message = "REPLAY is tested with ingest".to_owned();
         Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
     }
 

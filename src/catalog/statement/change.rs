@@ -1,4 +1,5 @@
-//! Statements that change objects, rows or files: DROP, ALTER TABLE, REFRESH, COPY INTO, INSERT INTO, OPTIMIZE, VACUUM.
+//! Statements that change objects, rows or files: DROP, ALTER TABLE, REFRESH, REPLAY REJECTS, COPY INTO, INSERT INTO, OPTIMIZE,
+//! VACUUM.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cursor::{Cursor, is_word};
 use super::options::{self, Options};
 use super::{
-    AlterAddColumn, CopyInto, DropObject, Maintain, MaintainWork, Refresh, Statement, create, create_table, names,
-    query,
+    AlterAddColumn, AlterOptions, CopyInto, DropObject, Maintain, MaintainWork, Refresh, Replay, Statement, create,
+    create_table, names, query, table_options,
 };
 use crate::base::Span;
 use crate::catalog::CatalogError;
@@ -30,7 +31,7 @@ pub fn drop_object(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     Ok(Statement::Drop(DropObject { kind, name, if_exists, cascade }))
 }
 
-/// `ALTER TABLE name ADD [COLUMN] column type`
+/// `ALTER TABLE name ADD [COLUMN] column type | SET (option='value', …) | RESET (option, …)`
 pub fn alter(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     cursor.expect_word("ALTER")?;
     let position = cursor.position();
@@ -39,8 +40,20 @@ pub fn alter(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     }
     let table = names::object_name(cursor, "the name of the table")?;
     let position = cursor.position();
+    if cursor.word("SET") {
+        let changes = table_options::set(cursor)?;
+        cursor.expect_end()?;
+        return Ok(Statement::AlterOptions(AlterOptions { table, changes }));
+    }
+    if cursor.word("RESET") {
+        let changes = table_options::reset(cursor)?;
+        cursor.expect_end()?;
+        return Ok(Statement::AlterOptions(AlterOptions { table, changes }));
+    }
     if !cursor.word("ADD") {
-        return Err(position.unimplemented("only ALTER TABLE … ADD COLUMN name type is supported"));
+        return Err(position.unimplemented(
+            "only ALTER TABLE … ADD COLUMN name type, SET (option='value') and RESET (option) are supported",
+        ));
     }
     cursor.word("COLUMN");
     let position = cursor.position();
@@ -74,6 +87,22 @@ pub fn refresh(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     }
     cursor.expect_end()?;
     Ok(Statement::Refresh(Refresh { view, full }))
+}
+
+/// `REPLAY REJECTS FROM name [WHERE predicate]`
+pub fn replay(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
+    cursor.expect_word("REPLAY")?;
+    cursor.expect_word("REJECTS")?;
+    cursor.expect_word("FROM")?;
+    let table = names::object_name(cursor, "the name of the table")?;
+    let mut predicate = None;
+    if cursor.word("WHERE") {
+        let from = cursor.offset();
+        cursor.parse(|parser| parser.parse_expr())?;
+        predicate = Some(cursor.slice(from, cursor.offset_behind()).trim().to_owned());
+    }
+    cursor.expect_end()?;
+    Ok(Statement::Replay(Replay { table, predicate }))
 }
 
 /// `COPY INTO table FROM 'pattern' [WITH (…)]`

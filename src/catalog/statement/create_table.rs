@@ -10,11 +10,12 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::create::Body;
 use super::cursor::{Cursor, Position, is_word};
 use super::options::{OptionValue, Options};
-use super::{checks, names, partitioning, types};
+use super::{checks, names, partitioning, table_options, types};
 use crate::base::Span;
 use crate::catalog::{CatalogError, Definition, TableDefinition, TableKind};
 
-const OPTIONS: [&str; 10] = [
+/// Every option of a table.
+pub const OPTIONS: [&str; 18] = [
     "event_time",
     "event_key",
     "partition_by",
@@ -25,6 +26,14 @@ const OPTIONS: [&str; 10] = [
     "key",
     "mode",
     "retention",
+    "on_error",
+    "unknown_fields",
+    "landing",
+    "landing_format",
+    "landing_rate",
+    "landing_map",
+    "landing_time_format",
+    "landing_order",
 ];
 /// Shorter retentions are mistakes.
 const RETENTION_MIN: Span = Span::from_secs(3600);
@@ -49,13 +58,13 @@ pub fn body(cursor: &mut Cursor) -> Result<Body, CatalogError> {
             .position()
             .unimplemented("CREATE TABLE … AS is not supported yet: INSERT INTO it afterwards"));
     }
-    options.refuse("landing", "rows are committed before they are acknowledged")?;
     options.refuse("mode", "a load replaces the keys it brings and keeps the others")?;
     let layout = partitioning::take_layout(&mut options, Some(&columns))?;
     let kind = take_kind(&mut options, &columns)?;
+    let ingest = table_options::take(&mut options, &columns)?;
     options.finish("CREATE TABLE", &OPTIONS)?;
-    let definition =
-        TableDefinition { columns, kind, partition_by: layout.partition_by, sort_by: layout.sort_by, checks };
+    let partitioning::Layout { partition_by, sort_by } = layout;
+    let definition = TableDefinition { columns, kind, partition_by, sort_by, checks, ingest };
     Ok(Body { definition: Definition::Table(definition), reads: Vec::new() })
 }
 

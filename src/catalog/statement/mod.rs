@@ -21,6 +21,7 @@ mod options;
 mod partitioning;
 mod query;
 mod script;
+mod table_options;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -33,6 +34,7 @@ use crate::base::{Span, suggestion};
 
 pub use query::{FILTERS_FUNCTION, replace_filters};
 pub use script::{normalised, parse_script};
+pub use table_options::{OptionChanges, with_options};
 
 /// One parsed statement.
 #[derive(Clone, Debug)]
@@ -50,7 +52,9 @@ pub enum Statement {
     Create(Box<Create>),
     Drop(DropObject),
     AlterAddColumn(AlterAddColumn),
+    AlterOptions(AlterOptions),
     Refresh(Refresh),
+    Replay(Replay),
     Copy(CopyInto),
     Maintain(Maintain),
     Show(ShowTarget),
@@ -103,6 +107,22 @@ pub struct DropObject {
 pub struct AlterAddColumn {
     pub table: String,
     pub field: FieldRef,
+}
+
+/// `ALTER TABLE table SET (option='value', …)`, `ALTER TABLE table RESET (option, …)`; the options are ones that can change.
+#[derive(Clone, Debug)]
+pub struct AlterOptions {
+    pub table: String,
+    pub changes: OptionChanges,
+}
+
+/// `REPLAY REJECTS FROM table [WHERE predicate]`: reads rejected rows again and appends those that are good now. The
+/// predicate is over the columns of `system.rejects`.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    pub table: String,
+    /// As written.
+    pub predicate: Option<String>,
 }
 
 /// `REFRESH MATERIALIZED VIEW view [FULL]`
@@ -164,7 +184,6 @@ const REFUSED: [(&str, &str); 24] = [
     ("CALL", "there are no procedures"),
     ("ANALYZE", "statistics are kept with every file already"),
     ("VERIFY", "not supported yet"),
-    ("REPLAY", "not supported yet"),
     ("EXPORT", "not supported yet"),
     ("RUN", "not supported yet"),
     ("KILL", "cancel from the client that runs the statement"),
@@ -172,9 +191,9 @@ const REFUSED: [(&str, &str); 24] = [
     ("LOAD", "use COPY INTO table FROM 'files'"),
 ];
 /// First words of what is supported.
-const FIRST_WORDS: [&str; 17] = [
-    "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "COPY", "SHOW", "DESCRIBE",
-    "SET", "RESET", "FROM", "OPTIMIZE", "VACUUM",
+const FIRST_WORDS: [&str; 18] = [
+    "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "REPLAY", "COPY", "SHOW",
+    "DESCRIBE", "SET", "RESET", "FROM", "OPTIMIZE", "VACUUM",
 ];
 
 /// Parses exactly one statement (a trailing `;` is allowed).
@@ -190,6 +209,7 @@ pub fn parse_statement(sql: &str) -> Result<Statement, CatalogError> {
         "DROP" => change::drop_object(cursor),
         "ALTER" => change::alter(cursor),
         "REFRESH" => change::refresh(cursor),
+        "REPLAY" => change::replay(cursor),
         "COPY" => change::copy(cursor),
         "OPTIMIZE" => change::optimize(cursor),
         "VACUUM" => change::vacuum(cursor),

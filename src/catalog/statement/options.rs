@@ -43,11 +43,16 @@ pub struct Options(Vec<OptionValue>);
 impl Options {
     /// Reads `WITH ( … )` if it comes next.
     pub fn read(cursor: &mut Cursor) -> Result<Self, CatalogError> {
-        let mut options = Self::default();
         if !is_next(cursor) {
-            return Ok(options);
+            return Ok(Self::default());
         }
         cursor.expect_word("WITH")?;
+        Self::parenthesised(cursor)
+    }
+
+    /// Reads `( … )`.
+    pub fn parenthesised(cursor: &mut Cursor) -> Result<Self, CatalogError> {
+        let mut options = Self::default();
         cursor.expect_symbol(&Token::LParen)?;
         while !cursor.symbol(&Token::RParen) {
             let option = read_one(cursor)?;

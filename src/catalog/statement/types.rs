@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::cursor::{Cursor, Position};
+use super::cursor::{Cursor, Position, is_word};
 use crate::base::suggestion;
 use crate::catalog::CatalogError;
 
@@ -46,8 +47,31 @@ pub fn timestamp_utc() -> DataType {
 /// Reads a type.
 pub fn data_type(cursor: &mut Cursor) -> Result<DataType, CatalogError> {
     let position = cursor.position();
+    if is_word(cursor.peek(), "MAP") {
+        return map(cursor);
+    }
     let sql = cursor.parse(|parser| parser.parse_data_type())?;
     to_arrow(&sql, position)
+}
+
+/// `MAP<VARCHAR, VARCHAR>`, also in round brackets: what tables keep unknown fields in.
+fn map(cursor: &mut Cursor) -> Result<DataType, CatalogError> {
+    cursor.expect_word("MAP")?;
+    let angled = cursor.symbol(&Token::Lt);
+    if !angled {
+        cursor.expect_symbol(&Token::LParen)?;
+    }
+    let position = cursor.position();
+    let key = data_type(cursor)?;
+    cursor.expect_symbol(&Token::Comma)?;
+    let value = data_type(cursor)?;
+    if (&key, &value) != (&DataType::Utf8, &DataType::Utf8) {
+        return Err(position.unimplemented("of maps only MAP<VARCHAR, VARCHAR> is supported"));
+    }
+    cursor.expect_symbol(if angled { &Token::Gt } else { &Token::RParen })?;
+    // The names are those Delta gives: the type read back is the type declared.
+    let pair = vec![Field::new("key", key, false), Field::new("value", value, true)];
+    Ok(DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(pair.into()), false)), false))
 }
 
 /// Refuses floating point for a column whose name says money: sums of it would be approximately right.

@@ -21,9 +21,13 @@ pub struct ArrowDecoder {
 impl ArrowDecoder {
     /// # Errors
     /// Names a column that the table does not have or whose type can never become the table's.
-    pub fn new(batches: Vec<RecordBatch>, columns: &Schema) -> Result<Self, IngestError> {
-        let map = ColumnMap::new(&[], columns)?;
-        let of = |first: &RecordBatch| Conversion::new(&first.schema(), columns, &map, &TimeReader::standard());
+    pub fn new(
+        batches: Vec<RecordBatch>,
+        columns: &Schema,
+        map: &ColumnMap,
+        times: &TimeReader,
+    ) -> Result<Self, IngestError> {
+        let of = |first: &RecordBatch| Conversion::new(&first.schema(), columns, map, times);
         let conversion = batches.first().map(of).transpose()?;
         Ok(Self { batches: batches.into_iter(), conversion, next_row: 1 })
     }

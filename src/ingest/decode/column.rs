@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, ListArray, NullBufferBuilder,
-    StringBuilder,
+    ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, ListArray, MapBuilder, MapFieldNames,
+    NullBufferBuilder, StringBuilder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
@@ -27,6 +27,16 @@ enum Values {
     Decimal(Decimal128Builder),
     Text(StringBuilder),
     List { item: FieldRef, lengths: Vec<usize>, nulls: NullBufferBuilder, items: Box<ColumnBuilder> },
+    Map(Box<TextMapBuilder>),
+}
+
+/// Builds a `MAP<VARCHAR, VARCHAR>` column.
+pub type TextMapBuilder = MapBuilder<StringBuilder, StringBuilder>;
+
+/// With the names Delta gives.
+pub fn text_map_builder() -> TextMapBuilder {
+    let names = MapFieldNames { entry: "key_value".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
+    MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new())
 }
 
 impl ColumnBuilder {
@@ -46,6 +56,7 @@ impl ColumnBuilder {
                 nulls: NullBufferBuilder::new(0),
                 items: Box::new(Self::new(item.data_type())?),
             },
+            (ValueType::Map, _) => Values::Map(Box::new(text_map_builder())),
             (ValueType::Text | ValueType::List(_), _) => Values::Text(StringBuilder::new()),
         };
         Ok(Self { data_type: data_type.clone(), values })
@@ -65,6 +76,15 @@ impl ColumnBuilder {
                 values.append_option(if let Cell::Decimal(value) = cell { Some(*value) } else { None });
             }
             Values::Text(values) => values.append_option(if let Cell::Text(value) = cell { Some(value) } else { None }),
+            Values::Map(values) => {
+                let entries: &[_] = if let Cell::Map(entries) = cell { entries } else { &[] };
+                for (key, value) in entries {
+                    values.keys().append_value(key);
+                    values.values().append_option(value.as_deref());
+                }
+                // Keys and values are appended together: they are always as many.
+                let _ = values.append(matches!(cell, Cell::Map(_)));
+            }
             Values::List { lengths, nulls, items, .. } => match cell {
                 Cell::List(cells) => {
                     cells.iter().for_each(|cell| items.push(cell));
@@ -87,6 +107,7 @@ impl ColumnBuilder {
             Values::Float(values) => Arc::new(values.finish()),
             Values::Decimal(values) => Arc::new(values.finish()),
             Values::Text(values) => Arc::new(values.finish()),
+            Values::Map(values) => Arc::new(values.finish()),
             Values::List { item, lengths, nulls, items } => {
                 let offsets = OffsetBuffer::from_lengths(lengths.drain(..));
                 Arc::new(ListArray::try_new(item.clone(), offsets, items.finish()?, nulls.finish())?)
@@ -132,6 +153,11 @@ mod tests {
         let list = DataType::List(Arc::new(Field::new("element", DataType::Int64, true)));
         let array = build(&list, &[Cell::List(vec![Cell::Int(1), Cell::Null]), Cell::Null, Cell::List(vec![])]);
         let lengths: Vec<_> = array.as_list::<i32>().iter().map(|list| list.map(|list| list.len())).collect();
+        assert_eq!(lengths, [Some(2), None, Some(0)]);
+        let map = text_map_builder().finish().data_type().clone();
+        let entries = vec![("a".into(), Some("1".into())), ("b".into(), None)];
+        let array = build(&map, &[Cell::Map(entries), Cell::Null, Cell::Map(Vec::new())]);
+        let lengths: Vec<_> = array.as_map().iter().map(|entries| entries.map(|entries| entries.len())).collect();
         assert_eq!(lengths, [Some(2), None, Some(0)]);
     }
 }

@@ -14,10 +14,10 @@ use super::json::too_long;
 use super::mapping::ColumnMap;
 use super::rows::{Rows, Target, targets};
 use super::time::TimeReader;
-use super::value::{Cell, shown};
+use super::value::{Cell, Entry, shown};
 use super::{Decoder, Step};
 use crate::ingest::IngestError;
-use crate::ingest::batch::Rejection;
+use crate::ingest::batch::{Rejection, RowFormat};
 
 /// Fields of one record at most.
 const FIELDS_MAX: usize = 16_384;
@@ -121,17 +121,45 @@ impl<R: BufRead> Records<R> {
         self.output.get(start..self.ends[index]).unwrap_or_default()
     }
 
-    /// The record as text, for a rejection: fields joined, quotes not restored.
+    /// The record as it can be read again: fields joined, quoted where they need it.
     fn raw(&self, fields: usize, delimiter: u8) -> Vec<u8> {
         let mut raw = Vec::new();
         for index in 0..fields {
             if index > 0 {
                 raw.push(delimiter);
             }
-            raw.extend_from_slice(self.field(index));
+            push_field(&mut raw, self.field(index), delimiter);
         }
-        raw
+        // An empty line is no record.
+        if raw.is_empty() { b"\"\"".to_vec() } else { raw }
     }
+}
+
+fn push_field(raw: &mut Vec<u8>, field: &[u8], delimiter: u8) {
+    let needs_quotes = |byte: &u8| *byte == delimiter || matches!(byte, b'"' | b'\r' | b'\n');
+    if !field.iter().any(needs_quotes) {
+        return raw.extend_from_slice(field);
+    }
+    raw.push(b'"');
+    for byte in field {
+        if *byte == b'"' {
+            raw.push(b'"');
+        }
+        raw.push(*byte);
+    }
+    raw.push(b'"');
+}
+
+/// Names as the first record of a file.
+pub fn header_record(names: &[String], delimiter: u8) -> Vec<u8> {
+    let mut record = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            record.push(delimiter);
+        }
+        push_field(&mut record, name.as_bytes(), delimiter);
+    }
+    record
 }
 
 /// Records of CSV or TSV.
@@ -141,6 +169,8 @@ pub struct CsvDecoder<R> {
     sources: Vec<String>,
     /// For each column of the table, which field fills it.
     source_of: Vec<Option<usize>>,
+    /// The column that keeps fields without one of their own, and those fields.
+    extra: Option<(usize, Vec<usize>)>,
     targets: Vec<Target>,
     times: TimeReader,
     rows: Rows,
@@ -175,8 +205,15 @@ impl<R: BufRead + Send> CsvDecoder<R> {
             Header::FirstRow => (header(&records, fields)?, None),
         };
         let source_of = map.resolve(&sources)?;
-        let rows = Rows::new(columns)?;
-        Ok(Self { records, shape, sources, source_of, targets: targets(columns)?, times, rows, pending })
+        let extra = map.extra_column().map(|column| (column, map.extras(&sources)));
+        let rows = Rows::new(columns, RowFormat::Csv)?;
+        let targets = targets(columns)?;
+        Ok(Self { records, shape, sources, source_of, extra, targets, times, rows, pending })
+    }
+
+    /// Names of the file's columns.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
     }
 
     /// Names of the table's columns that no field fills.
@@ -189,7 +226,7 @@ impl<R: BufRead + Send> CsvDecoder<R> {
         let raw = self.records.raw(fields, self.shape.delimiter);
         if fields != self.sources.len() {
             let reason = format!("has {fields} fields, not {}", self.sources.len());
-            return self.rows.reject(Rejection::new(line, None, reason, &raw));
+            return self.rows.reject(Rejection::new(line, None, reason, RowFormat::Csv, &raw));
         }
         let mut cells = Vec::with_capacity(self.targets.len());
         for (target, source) in self.targets.iter().zip(&self.source_of) {
@@ -203,13 +240,40 @@ impl<R: BufRead + Send> CsvDecoder<R> {
             match cell {
                 Ok(cell) => cells.push(cell),
                 Err(reason) => {
-                    let rejection = Rejection::new(line, Some(&self.sources[source]), reason, &raw);
-                    return self.rows.reject(rejection);
+                    let field = Some(self.sources[source].as_str());
+                    return self.rows.reject(Rejection::new(line, field, reason, RowFormat::Csv, &raw));
                 }
             }
         }
+        if let Err(field) = keep_extras(self.extra.as_ref(), &self.records, &self.sources, &mut cells) {
+            let rejection = Rejection::new(line, Some(&field), "is not valid UTF-8", RowFormat::Csv, &raw);
+            return self.rows.reject(rejection);
+        }
         self.rows.accept(line, &cells, &raw);
     }
+}
+
+/// Puts fields without a column into the one for them; the name of one that is no text.
+fn keep_extras<'r, R: BufRead>(
+    extra: Option<&(usize, Vec<usize>)>,
+    records: &'r Records<R>,
+    sources: &'r [String],
+    cells: &mut [Cell<'r>],
+) -> Result<(), String> {
+    let Some((column, fields)) = extra else { return Ok(()) };
+    let mut entries: Vec<Entry<'r>> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let text = std::str::from_utf8(records.field(*field)).map_err(|_| sources[*field].clone())?;
+        if !text.is_empty() {
+            entries.push((sources[*field].as_str().into(), Some(text.into())));
+        }
+    }
+    match &mut cells[*column] {
+        _ if entries.is_empty() => {}
+        Cell::Map(known) => known.extend(entries),
+        cell => *cell = Cell::Map(entries),
+    }
+    Ok(())
 }
 
 fn header<R: BufRead>(records: &Records<R>, fields: usize) -> Result<Vec<String>, IngestError> {
@@ -241,12 +305,13 @@ impl<R: BufRead + Send> Decoder for CsvDecoder<R> {
                 Found::Record { line, fields } => self.read_record(line, fields),
                 Found::TooLong { line, bytes } => {
                     let start = &self.records.output[..self.records.output.len().min(1_024)];
-                    let rejection = Rejection::new(line, None, too_long(bytes, self.records.limit), start);
+                    let reason = too_long(bytes, self.records.limit);
+                    let rejection = Rejection::new(line, None, reason, RowFormat::Cut, start);
                     self.rows.reject(rejection);
                 }
                 Found::TooManyFields { line } => {
                     let reason = format!("has more than {FIELDS_MAX} fields, not {}", self.sources.len());
-                    self.rows.reject(Rejection::new(line, None, reason, b""));
+                    self.rows.reject(Rejection::new(line, None, reason, RowFormat::Cut, b""));
                 }
                 Found::End => break,
             }

@@ -1,7 +1,7 @@
 //! NDJSON and JSON arrays → rows. Each row is one object whose fields are columns of the table.
 //!
-//! A row is rejected alone for: not an object, bad JSON, invalid UTF-8, a field the table does not have, a field given
-//! twice, a value that is not of the column's type, more than `max_row_size` bytes. A JSON array that is not valid JSON
+//! A row is rejected alone for: not an object, bad JSON, invalid UTF-8, a field the table does not have (unless its
+//! `unknown_fields` says otherwise), a field given twice, a value that is not of the column's type, more than `max_row_size` bytes. A JSON array that is not valid JSON
 //! as a whole cannot be split into rows, so it is refused as a whole.
 
 use std::collections::HashMap;
@@ -18,11 +18,11 @@ use super::lines::{Line, LineReader};
 use super::mapping::{ColumnMap, Filled};
 use super::rows::{Rows, Target, targets};
 use super::time::TimeReader;
-use super::value::Cell;
+use super::value::{Cell, Entry, map_value};
 use super::{Decoder, Step};
 use crate::base::ByteSize;
 use crate::ingest::IngestError;
-use crate::ingest::batch::Rejection;
+use crate::ingest::batch::{Rejection, RowFormat};
 
 /// What is wrong with a row: the field, when it is one field's fault.
 struct BadRow {
@@ -45,8 +45,19 @@ struct ObjectReader {
     targets: Vec<Target>,
     map: ColumnMap,
     times: TimeReader,
-    /// What each field name seen so far fills; unknown names are not kept, they could be endless.
-    known: HashMap<String, Arc<[usize]>>,
+    /// What each field name seen so far fills; names of strangers only so many, they could be endless.
+    known: HashMap<String, Known>,
+    /// The column of kept strangers.
+    extra: Option<usize>,
+}
+
+/// Names of strangers that are remembered.
+const STRANGERS_KNOWN: usize = 4_096;
+
+#[derive(Clone)]
+enum Known {
+    Columns(Arc<[usize]>),
+    Extra,
 }
 
 /// The fields of one object, values still text.
@@ -74,7 +85,8 @@ struct Key<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
 
 impl ObjectReader {
     fn new(columns: &Schema, map: ColumnMap, times: TimeReader) -> Result<Self, IngestError> {
-        Ok(Self { targets: targets(columns)?, map, times, known: HashMap::new() })
+        let extra = map.extra_column();
+        Ok(Self { targets: targets(columns)?, map, times, known: HashMap::new(), extra })
     }
 
     fn read<'a>(&mut self, text: &'a str) -> Result<Vec<Cell<'a>>, BadRow> {
@@ -86,8 +98,20 @@ impl ObjectReader {
         let fields = fields.map_err(|error| BadRow::row(bad_json(&error)))?.0;
         deserializer.end().map_err(|_| BadRow::row("is not valid JSON: something follows the object"))?;
         let mut cells = vec![None; self.targets.len()];
+        let mut extras: Vec<Entry<'a>> = Vec::new();
         for (at, (name, value)) in fields.iter().enumerate() {
-            for column in self.columns_of(name)?.iter().copied() {
+            let columns = match self.filled_by(name)? {
+                Known::Columns(columns) => columns,
+                Known::Extra => {
+                    if extras.iter().any(|(other, _)| other == name) {
+                        return Err(BadRow::field(name, "is given twice"));
+                    }
+                    let kept = map_value(value).map_err(|reason| BadRow::field(name, reason))?;
+                    extras.push((name.clone(), kept));
+                    continue;
+                }
+            };
+            for column in columns.iter().copied() {
                 let target = &self.targets[column];
                 let cell = target.value_type.read_json(value, &self.times);
                 let cell = cell.map_err(|reason| BadRow::field(name, reason))?;
@@ -96,27 +120,31 @@ impl ObjectReader {
                 }
             }
         }
+        if let Some(column) = self.extra.filter(|_| !extras.is_empty()) {
+            match &mut cells[column] {
+                Some(Cell::Map(entries)) => entries.extend(extras),
+                cell => *cell = Some(Cell::Map(extras)),
+            }
+        }
         Ok(cells.into_iter().map(|cell| cell.unwrap_or(Cell::Null)).collect())
     }
 
-    fn columns_of(&mut self, name: &str) -> Result<Arc<[usize]>, BadRow> {
-        if let Some(columns) = self.known.get(name) {
-            return Ok(columns.clone());
+    fn filled_by(&mut self, name: &str) -> Result<Known, BadRow> {
+        if let Some(known) = self.known.get(name) {
+            return Ok(known.clone());
         }
-        match self.map.filled_by(name) {
-            Filled::Columns(columns) => {
-                let columns: Arc<[usize]> = columns.into();
-                // Ignored strangers could be endless; real columns cannot.
-                if !columns.is_empty() {
-                    self.known.insert(name.to_owned(), columns.clone());
-                }
-                Ok(columns)
-            }
+        let (known, is_stranger) = match self.map.filled_by(name) {
+            Filled::Columns(columns) => (Known::Columns(columns.clone().into()), columns.is_empty()),
+            Filled::Extra => (Known::Extra, true),
             Filled::Unknown => {
                 let near = self.map.near(name);
-                Err(BadRow::field(name, format!("is not a column of the table{near}")))
+                return Err(BadRow::field(name, format!("is not a column of the table{near}")));
             }
+        };
+        if !is_stranger || self.known.len() < STRANGERS_KNOWN {
+            self.known.insert(name.to_owned(), known.clone());
         }
+        Ok(known)
     }
 
     /// Reads one row into `rows`: accepted or rejected.
@@ -125,12 +153,14 @@ impl ObjectReader {
             Ok(text) => text,
             Err(error) => {
                 let reason = format!("is not valid UTF-8 (byte {})", error.valid_up_to() + 1);
-                return rows.reject(Rejection::new(line, None, reason, raw));
+                return rows.reject(Rejection::new(line, None, reason, RowFormat::Json, raw));
             }
         };
         match self.read(text) {
             Ok(cells) => rows.accept(line, &cells, raw),
-            Err(BadRow { field, reason }) => rows.reject(Rejection::new(line, field.as_deref(), reason, raw)),
+            Err(BadRow { field, reason }) => {
+                rows.reject(Rejection::new(line, field.as_deref(), reason, RowFormat::Json, raw));
+            }
         }
     }
 }
@@ -173,7 +203,7 @@ impl<R: BufRead + Send> NdjsonDecoder<R> {
         limit: usize,
     ) -> Result<Self, IngestError> {
         let objects = ObjectReader::new(columns, map, times)?;
-        Ok(Self { lines: LineReader::new(content, limit), limit, objects, rows: Rows::new(columns)? })
+        Ok(Self { lines: LineReader::new(content, limit), limit, objects, rows: Rows::new(columns, RowFormat::Json)? })
     }
 }
 
@@ -187,7 +217,8 @@ impl<R: BufRead + Send> Decoder for NdjsonDecoder<R> {
                 Some((_, Line::Whole(raw))) if raw.trim_ascii().is_empty() => {}
                 Some((number, Line::Whole(raw))) => self.objects.read_into(&mut self.rows, number, raw),
                 Some((number, Line::TooLong { start, bytes })) => {
-                    let rejection = Rejection::new(number, None, too_long(bytes, self.limit), start);
+                    let reason = too_long(bytes, self.limit);
+                    let rejection = Rejection::new(number, None, reason, RowFormat::Cut, start);
                     self.rows.reject(rejection);
                 }
             }
@@ -209,11 +240,30 @@ pub struct JsonArrayDecoder {
 impl JsonArrayDecoder {
     /// # Errors
     /// When the body is not a JSON array or object, or a column of the table has a type JSON cannot fill.
-    pub fn new(body: bytes::Bytes, columns: &Schema, limit: usize) -> Result<Self, IngestError> {
-        let map = ColumnMap::new(&[], columns)?;
-        let objects = ObjectReader::new(columns, map, TimeReader::standard())?;
+    pub fn new(body: bytes::Bytes, columns: &Schema, map: ColumnMap, limit: usize) -> Result<Self, IngestError> {
         let left = elements(&body)?;
-        Ok(Self { left, body, limit, objects, rows: Rows::new(columns)? })
+        let objects = ObjectReader::new(columns, map, TimeReader::standard())?;
+        Ok(Self { left, body, limit, objects, rows: Rows::new(columns, RowFormat::Json)? })
+    }
+
+    /// One object per element of `rows`, whatever each holds.
+    ///
+    /// # Errors
+    /// When a column of the table has a type JSON cannot fill.
+    pub fn of_rows<'r, I>(rows: I, columns: &Schema, map: ColumnMap, times: TimeReader) -> Result<Self, IngestError>
+    where
+        I: IntoIterator<Item = &'r [u8]>,
+    {
+        let mut body = Vec::new();
+        let mut left = Vec::new();
+        for (number, row) in (1..).zip(rows) {
+            left.push((number, body.len()..body.len() + row.len()));
+            body.extend_from_slice(row);
+        }
+        left.reverse();
+        let objects = ObjectReader::new(columns, map, times)?;
+        let rows = Rows::new(columns, RowFormat::Json)?;
+        Ok(Self { left, body: body.into(), limit: usize::MAX, objects, rows })
     }
 }
 
@@ -243,7 +293,9 @@ impl Decoder for JsonArrayDecoder {
             let Some((number, place)) = self.left.pop() else { break };
             let raw = self.body.get(place).unwrap_or_default();
             if raw.len() > self.limit {
-                self.rows.reject(Rejection::new(number, None, too_long(raw.len() as u64, self.limit), raw));
+                // It is in memory already: kept whole.
+                let reason = too_long(raw.len() as u64, self.limit);
+                self.rows.reject(Rejection::new(number, None, reason, RowFormat::Json, raw));
             } else {
                 self.objects.read_into(&mut self.rows, number, raw);
             }

@@ -14,7 +14,7 @@ pub enum Line<'a> {
 }
 
 /// Bytes of a too long line that are kept for its rejection.
-const START_BYTES: usize = super::super::batch::REJECTED_ROW_BYTES;
+const START_BYTES: usize = 4 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 pub struct LineReader<R> {

@@ -9,12 +9,14 @@
 //! | `is_attributed=` | the file's column is ignored |
 //! | `*=` | every column that matches nothing is ignored |
 //!
-//! A source column that matches nothing is an error (a misspelt name would otherwise lose data silently); so are two
-//! sources for one column. Table columns without a source are NULL.
+//! A source column that matches nothing is an error (a misspelt name would otherwise lose data silently), unless the
+//! table's `unknown_fields` says to ignore it or to keep it; so are two sources for one column. Table columns without a
+//! source are NULL.
 
 use arrow::datatypes::Schema;
 
 use crate::base::suggestion;
+use crate::catalog::{EXTRA_COLUMN, UnknownFields};
 use crate::ingest::IngestError;
 
 /// The map as the user gave it, checked against the table.
@@ -24,6 +26,8 @@ pub struct ColumnMap {
     entries: Vec<(String, Option<usize>)>,
     /// Whether sources that match nothing are ignored.
     ignore_rest: bool,
+    /// What the table says of them otherwise.
+    unknown: UnknownFields,
     columns: Vec<String>,
 }
 
@@ -32,6 +36,8 @@ pub struct ColumnMap {
 pub enum Filled {
     /// Indexes of table columns; empty when the source is ignored.
     Columns(Vec<usize>),
+    /// Kept by its name in the column of [`ColumnMap::extra_column`].
+    Extra,
     /// The source matches nothing.
     Unknown,
 }
@@ -41,7 +47,8 @@ impl ColumnMap {
     /// For a column the table does not have, or one that is filled twice.
     pub fn new(map: &[(String, String)], columns: &Schema) -> Result<Self, IngestError> {
         let names: Vec<String> = columns.fields().iter().map(|field| field.name().clone()).collect();
-        let mut made = Self { entries: Vec::new(), ignore_rest: false, columns: names };
+        let unknown = UnknownFields::Reject;
+        let mut made = Self { entries: Vec::new(), ignore_rest: false, unknown, columns: names };
         for (source, column) in map {
             match (source.as_str(), column.as_str()) {
                 ("*", "") => made.ignore_rest = true,
@@ -53,6 +60,22 @@ impl ColumnMap {
             }
         }
         Ok(made)
+    }
+
+    /// The same for a table that says what becomes of unknown fields.
+    pub fn with_unknown(self, unknown: UnknownFields) -> Self {
+        Self { unknown, ..self }
+    }
+
+    /// The column unknown sources are kept in, when they are.
+    pub fn extra_column(&self) -> Option<usize> {
+        let keeps = self.unknown == UnknownFields::Extra && !self.ignore_rest;
+        self.columns.iter().position(|column| keeps && column == EXTRA_COLUMN)
+    }
+
+    /// Which of the sources are kept there.
+    pub fn extras(&self, sources: &[String]) -> Vec<usize> {
+        (0..sources.len()).filter(|at| self.filled_by(&sources[*at]) == Filled::Extra).collect()
     }
 
     fn add(&mut self, source: &str, column: &str) -> Result<(), IngestError> {
@@ -88,7 +111,12 @@ impl ColumnMap {
     }
 
     fn stranger(&self) -> Filled {
-        if self.ignore_rest { Filled::Columns(Vec::new()) } else { Filled::Unknown }
+        match self.unknown {
+            _ if self.ignore_rest => Filled::Columns(Vec::new()),
+            UnknownFields::Ignore => Filled::Columns(Vec::new()),
+            UnknownFields::Extra if self.extra_column().is_some() => Filled::Extra,
+            UnknownFields::Extra | UnknownFields::Reject => Filled::Unknown,
+        }
     }
 
     /// The nearest spelling among the table's columns, as the end of an error.
@@ -117,6 +145,7 @@ impl ColumnMap {
         for (at, source) in sources.iter().enumerate() {
             match self.filled_by(source) {
                 Filled::Unknown => unknown.push(source.as_str()),
+                Filled::Extra => {}
                 Filled::Columns(columns) => {
                     for column in columns {
                         if let Some(other) = source_of[column].replace(at) {
@@ -175,6 +204,21 @@ mod tests {
         let pairs = [("time", "event_time"), ("time", "day"), ("x", "")];
         assert_eq!(resolve(&pairs, &["time", "x", "ip"]), Ok(vec![None, Some(0), Some(0), Some(2)]));
         assert_eq!(resolve(&[("*", "")], &["a", "ip", "b"]), Ok(vec![None, None, None, Some(1)]));
+    }
+
+    #[test]
+    fn the_table_says_what_becomes_of_strangers() {
+        let columns = Schema::new(["ip", EXTRA_COLUMN].map(|name| Field::new(name, DataType::Utf8, true)).to_vec());
+        let filled = |unknown, name| ColumnMap::new(&[], &columns).unwrap().with_unknown(unknown).filled_by(name);
+        assert_eq!(filled(UnknownFields::Reject, "x"), Filled::Unknown);
+        assert_eq!(filled(UnknownFields::Ignore, "x"), Filled::Columns(Vec::new()));
+        assert_eq!(filled(UnknownFields::Extra, "x"), Filled::Extra);
+        assert_eq!(filled(UnknownFields::Extra, "ip"), Filled::Columns(vec![0]));
+        let map = ColumnMap::new(&[], &columns).unwrap().with_unknown(UnknownFields::Extra);
+        let sources = ["a", "ip", "b"].map(str::to_owned);
+        assert_eq!((map.extras(&sources), map.extra_column()), (vec![0, 2], Some(1)));
+        let map = ColumnMap::new(&[("*".to_owned(), String::new())], &columns).unwrap();
+        assert_eq!(map.with_unknown(UnknownFields::Extra).filled_by("x"), Filled::Columns(Vec::new()));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod lines;
 pub mod mapping;
 pub mod parquet;
 pub mod parquet_cast;
+pub mod payload;
 pub mod rows;
 pub mod time;
 pub mod value;
@@ -32,6 +33,7 @@ pub use csv::{CsvDecoder, CsvShape};
 pub use json::{JsonArrayDecoder, NdjsonDecoder};
 pub use mapping::ColumnMap;
 pub use parquet::ParquetDecoder;
+pub use payload::open_payload;
 pub use time::TimeReader;
 
 use super::IngestError;

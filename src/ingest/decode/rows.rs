@@ -12,7 +12,7 @@ use super::Step;
 use super::column::ColumnBuilder;
 use super::value::{Cell, ValueType};
 use crate::ingest::IngestError;
-use crate::ingest::batch::{Batch, Decoded, Lines, Rejection, RowTexts};
+use crate::ingest::batch::{Batch, Decoded, Lines, Rejection, RowFormat, RowTexts};
 
 /// Rows of one decoded batch; also the most rejections of one step.
 pub const BATCH_ROWS: usize = 8_192;
@@ -55,9 +55,11 @@ pub fn targets(columns: &Schema) -> Result<Vec<Target>, IngestError> {
 }
 
 impl Rows {
+    /// Rows written in `format`.
+    ///
     /// # Errors
     /// Names a column whose type text formats cannot fill.
-    pub fn new(columns: &Schema) -> Result<Self, IngestError> {
+    pub fn new(columns: &Schema, format: RowFormat) -> Result<Self, IngestError> {
         let builder = |field: &Arc<Field>| {
             ColumnBuilder::new(field.data_type())
                 .map_err(|reason| IngestError::Invalid { message: format!("column '{}' {reason}", field.name()) })
@@ -67,7 +69,7 @@ impl Rows {
             schema: nullable(columns),
             columns: builders,
             lines: Vec::new(),
-            texts: RowTexts::default(),
+            texts: RowTexts::new(format),
             text_bytes: 0,
             rejected: Vec::new(),
         })
@@ -103,7 +105,8 @@ impl Rows {
         let options = RecordBatchOptions::new().with_row_count(Some(self.lines.len()));
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options).map_err(internal)?;
         let lines = Lines::Each(std::mem::take(&mut self.lines));
-        let texts = Some(std::mem::take(&mut self.texts));
+        let format = self.texts.format;
+        let texts = Some(std::mem::replace(&mut self.texts, RowTexts::new(format)));
         self.text_bytes = 0;
         let batch = Batch { rows, state: Decoded { lines, texts } };
         Ok(Step { batch, rejected: std::mem::take(&mut self.rejected) })

@@ -22,6 +22,10 @@ fn table() -> Schema {
     ])
 }
 
+fn plain_map() -> ColumnMap {
+    ColumnMap::new(&[], &table()).unwrap()
+}
+
 /// Rows as a printed table, rejections as sentences.
 fn drain(mut decoder: impl Decoder) -> Result<(String, Vec<String>), IngestError> {
     let (mut batches, mut rejected) = (Vec::new(), Vec::new());
@@ -103,14 +107,18 @@ fn json_fields_are_mapped() {
 #[test]
 fn json_arrays_number_their_rows() {
     let body = br#" [ {"id":"a"}, 7, {"id":"b","n":1.5} ] "#;
-    let decoder = JsonArrayDecoder::new(bytes::Bytes::from_static(body), &table(), LIMIT).unwrap();
+    let decoder = JsonArrayDecoder::new(bytes::Bytes::from_static(body), &table(), plain_map(), LIMIT).unwrap();
     let (rows, rejected) = drain(decoder).unwrap();
     assert!(rows.contains("| a "), "{rows}");
     assert_eq!(rejected, ["line 2: is not a JSON object", "line 3, field 'n': '1.5' is not an integer"]);
-    let one = JsonArrayDecoder::new(bytes::Bytes::from_static(b"{\"id\":\"a\"}"), &table(), LIMIT).unwrap();
+    let one =
+        JsonArrayDecoder::new(bytes::Bytes::from_static(b"{\"id\":\"a\"}"), &table(), plain_map(), LIMIT).unwrap();
     assert!(drain(one).unwrap().0.contains("| a "));
     for bad in [&b"[{\"id\":\"a\"},"[..], b"", b"hello", b"[\xff]", b"\"text\""] {
-        assert!(JsonArrayDecoder::new(bytes::Bytes::copy_from_slice(bad), &table(), LIMIT).is_err(), "{bad:?}");
+        assert!(
+            JsonArrayDecoder::new(bytes::Bytes::copy_from_slice(bad), &table(), plain_map(), LIMIT).is_err(),
+            "{bad:?}"
+        );
     }
 }
 
@@ -175,7 +183,7 @@ proptest! {
         let _ = ndjson(&bytes, &[]);
         let _ = csv_of(&bytes, Header::FirstRow, &[("*", "")]);
         let _ = csv_of(&bytes, Header::None, &[("*", "")]);
-        let _ = JsonArrayDecoder::new(bytes::Bytes::from(bytes.clone()), &table(), LIMIT).and_then(drain);
+        let _ = JsonArrayDecoder::new(bytes::Bytes::from(bytes.clone()), &table(), plain_map(), LIMIT).and_then(drain);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.parquet");
         std::fs::write(&path, [b"PAR1", bytes.as_slice(), b"PAR1"].concat()).unwrap();
@@ -188,7 +196,7 @@ proptest! {
     #[test]
     fn no_json_like_text_makes_a_decoder_panic(text in r#"(\{("(id|n|at|price|tags|x)":("[ -~é]{0,12}"|-?[0-9]{1,25}(\.[0-9]{0,5})?(e-?[0-9]{1,4})?|\[("a"|1|null|,){0,4}\]|null|true),?){0,4}\}\n?){0,4}"#) {
         let _ = ndjson(text.as_bytes(), &[]);
-        let _ = JsonArrayDecoder::new(bytes::Bytes::from(format!("[{text}]")), &table(), LIMIT).and_then(drain);
+        let _ = JsonArrayDecoder::new(bytes::Bytes::from(format!("[{text}]")), &table(), plain_map(), LIMIT).and_then(drain);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! large for its column is refused, never wrapped. Reasons are the end of a sentence that begins with the row and field.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use serde_json::value::RawValue;
@@ -26,19 +27,33 @@ pub enum Cell<'a> {
     Decimal(i128),
     Text(Cow<'a, str>),
     List(Vec<Cell<'a>>),
+    /// Names and values; a value may be null.
+    Map(Vec<Entry<'a>>),
 }
+
+/// One entry of a map of text.
+pub type Entry<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
 
 /// What text can be read as.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueType {
     Bool,
-    Int { bits: u32 },
-    Float { bits: u32 },
-    Decimal { precision: u8, scale: i8 },
+    Int {
+        bits: u32,
+    },
+    Float {
+        bits: u32,
+    },
+    Decimal {
+        precision: u8,
+        scale: i8,
+    },
     Text,
     Date,
     Timestamp,
     List(Box<ValueType>),
+    /// `MAP<VARCHAR, VARCHAR>`.
+    Map,
 }
 
 impl ValueType {
@@ -58,6 +73,7 @@ impl ValueType {
             DataType::Date32 => Self::Date,
             DataType::Timestamp(TimeUnit::Microsecond, _) => Self::Timestamp,
             DataType::List(item) => Self::List(Box::new(Self::of(item.data_type())?)),
+            DataType::Map(entries, _) if is_text_map(entries.data_type()) => Self::Map,
             other => return Err(format!("has type {other}, which JSON and CSV cannot fill; load Parquet instead")),
         })
     }
@@ -85,6 +101,7 @@ impl ValueType {
             Self::Text => Ok(Cell::Text(Cow::Borrowed(text))),
             Self::Date => times.days(trimmed).map(|days| Cell::Int(i64::from(days))),
             Self::Timestamp => times.micros(trimmed).map(Cell::Int),
+            Self::Map => read_map(trimmed).map(Cell::Map),
             Self::List(item) => {
                 let array: Vec<&RawValue> = serde_json::from_str(trimmed)
                     .map_err(|_| format!("{} is not a JSON array such as [\"a\",\"b\"]", shown(text)))?;
@@ -105,6 +122,7 @@ impl ValueType {
             Some(b'"') => self.read_json_string(text, times),
             Some(b'[' | b'{') => match self {
                 Self::Text => Ok(Cell::Text(Cow::Borrowed(text))),
+                Self::Map if text.starts_with('{') => read_map(text).map(Cell::Map),
                 Self::List(item) if text.starts_with('[') => {
                     let array: Vec<&RawValue> =
                         serde_json::from_str(text).map_err(|error| format!("is not a JSON array: {error}"))?;
@@ -132,7 +150,9 @@ impl ValueType {
             Cell::Float(value) => Ok(Cell::Float(value)),
             Cell::Decimal(value) => Ok(Cell::Decimal(value)),
             // A list inside a string would need its own storage; nobody sends that.
-            Cell::Text(_) | Cell::List(_) => Err(format!("{} is text, not {}", shown(&content), self.noun())),
+            Cell::Text(_) | Cell::List(_) | Cell::Map(_) => {
+                Err(format!("{} is text, not {}", shown(&content), self.noun()))
+            }
         }
     }
 
@@ -145,7 +165,7 @@ impl ValueType {
             _ if is_bool => Err(format!("{text} is not {}", self.noun())),
             // Numbers are epoch milliseconds whatever the pattern for text says.
             Self::Timestamp => micros_from_epoch_millis(read_int(text, 64)?).map(Cell::Int),
-            Self::Date | Self::List(_) => Err(format!("{} is a number, not {}", shown(text), self.noun())),
+            Self::Date | Self::List(_) | Self::Map => Err(format!("{} is a number, not {}", shown(text), self.noun())),
             Self::Int { .. } | Self::Float { .. } | Self::Decimal { .. } => self.read_text(text, times),
         }
     }
@@ -160,6 +180,7 @@ impl ValueType {
             Self::Date => "a date",
             Self::Timestamp => "a time",
             Self::List(_) => "a list",
+            Self::Map => "an object",
         }
     }
 }
@@ -168,6 +189,32 @@ impl ValueType {
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn is_text_map(entries: &DataType) -> bool {
+    let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8);
+    matches!(entries, DataType::Struct(pair) if pair.iter().all(|field| is_text(field.data_type())))
+}
+
+fn read_map(text: &str) -> Result<Vec<Entry<'_>>, String> {
+    let object: BTreeMap<String, &RawValue> =
+        serde_json::from_str(text).map_err(|_| format!("{} is not a JSON object", shown(text)))?;
+    object.into_iter().map(|(name, value)| Ok((Cow::Owned(name), map_value(value)?))).collect()
+}
+
+/// A value kept as text, as a VARCHAR column would take it: text as it is, the rest as its JSON.
+///
+/// # Errors
+/// Text with escapes that stand for nothing.
+pub fn map_value(value: &RawValue) -> Result<Option<Cow<'_, str>>, String> {
+    match value.get().as_bytes().first() {
+        Some(b'n') => Ok(None),
+        Some(b'"') => match serde_json::from_str::<Text<'_>>(value.get()) {
+            Ok(text) => Ok(Some(text.0)),
+            Err(_) => Err("is not valid JSON text".to_owned()),
+        },
+        _ => Ok(Some(Cow::Borrowed(value.get()))),
+    }
+}
 
 fn read_bool(text: &str) -> Result<bool, String> {
     let is = |words: [&str; 4]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
@@ -242,6 +289,10 @@ mod tests {
             Cell::Decimal(value) => Cell::Decimal(value),
             Cell::Text(value) => Cell::Text(Cow::Owned(value.into_owned())),
             Cell::List(cells) => Cell::List(cells.into_iter().map(own).collect()),
+            Cell::Map(entries) => {
+                let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+                Cell::Map(entries.into_iter().map(|(key, value)| (owned(key), value.map(owned))).collect())
+            }
         }
     }
 
@@ -287,6 +338,21 @@ mod tests {
         assert_eq!(json(&ValueType::Date, "\"1970-01-02\""), Ok(Cell::Int(1)));
         assert!(json(&ValueType::Date, "1").is_err());
         assert!(json(&ValueType::Timestamp, "1510047038000000").is_err(), "microseconds taken for milliseconds");
+    }
+
+    #[test]
+    fn maps_keep_values_as_text() {
+        let entries = vec![
+            ("a".into(), Some("x\n".into())),
+            ("b".into(), Some("[1, 2]".into())),
+            ("c".into(), None),
+            ("d".into(), Some("1.50".into())),
+        ];
+        let object = r#"{"d":1.50,"c":null,"b":[1, 2],"a":"x\n"}"#;
+        assert_eq!(json(&ValueType::Map, object), Ok(Cell::Map(entries.clone())));
+        assert_eq!(text(&ValueType::Map, object), Ok(Cell::Map(entries)));
+        assert_eq!(json(&ValueType::Map, "7"), Err("'7' is a number, not an object".to_owned()));
+        assert!(json(&ValueType::Map, "[1]").is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::decode::{ColumnMap, TimeReader};
 use super::ingestor::{Core, count};
 use super::target::Target;
 use super::{FileReport, IngestError, LoadProgress, LoadRequest};
+use crate::catalog::OnError;
 use crate::storage::ExternalFile;
 
 /// What the files of one request share.
@@ -46,15 +47,37 @@ impl Core {
         task: Arc<TaskContext>,
         cancel: CancellationToken,
     ) -> Result<Vec<FileReport>, IngestError> {
+        // A wrong table or map is said before files are looked for.
         let target = self.targets.resolve(&request.table).await?;
-        let map = ColumnMap::new(&request.map, &target.columns)?;
+        ColumnMap::new(&request.map, &target.columns)?;
+        let files = self.find_files(&request).await?;
+        self.load_files(request, files, progress, task, cancel).await
+    }
+
+    /// Loads these files, in this order; `request.from` is not looked at.
+    pub(super) async fn load_files(
+        &self,
+        request: LoadRequest,
+        files: Vec<ExternalFile>,
+        progress: Arc<dyn LoadProgress>,
+        task: Arc<TaskContext>,
+        cancel: CancellationToken,
+    ) -> Result<Vec<FileReport>, IngestError> {
+        for file in &files {
+            source::format_of(&request, &file.path)?;
+        }
+        let target = self.targets.resolve(&request.table).await?;
+        let options = &target.definition.ingest;
+        let map = ColumnMap::new(&request.map, &target.columns)?.with_unknown(options.unknown_fields);
         let times = match &request.time_format {
             Some(pattern) => TimeReader::pattern(pattern).map_err(|message| IngestError::Invalid { message })?,
             None => TimeReader::standard(),
         };
-        let files = self.find_files(&request).await?;
         progress.total_bytes(files.iter().map(|file| file.bytes).sum());
-        let max_rejects = request.max_rejects.unwrap_or(self.config.max_rejects);
+        let max_rejects = request.max_rejects.unwrap_or(match options.on_error {
+            OnError::Reject => self.config.max_rejects,
+            OnError::Fail => 0,
+        });
         let max_row_bytes = self.config.max_row_size.as_usize();
         let load = Arc::new(Load { request, target, map, times, max_rejects, max_row_bytes, progress, task, cancel });
         let mut reports = Vec::with_capacity(files.len());
@@ -69,7 +92,7 @@ impl Core {
         Ok(reports)
     }
 
-    /// The files of all patterns, each once, every format known.
+    /// The files of all patterns, each once.
     async fn find_files(&self, request: &LoadRequest) -> Result<Vec<ExternalFile>, IngestError> {
         let mut files: Vec<ExternalFile> = Vec::new();
         for pattern in &request.from {
@@ -85,9 +108,6 @@ impl Core {
         }
         if files.is_empty() {
             return Err(IngestError::Invalid { message: "no file to load was named".to_owned() });
-        }
-        for file in &files {
-            source::format_of(request, &file.path)?;
         }
         Ok(files)
     }

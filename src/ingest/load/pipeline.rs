@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 use super::Load;
 use super::source::Source;
 use crate::ingest::IngestError;
-use crate::ingest::batch::{Batch, Rejection, Valid};
+use crate::ingest::batch::{Batch, Rejection, RowFormat, Valid};
 use crate::ingest::dedup::Dedup;
 use crate::ingest::rejects::{RejectLog, RejectSource};
 use crate::ingest::snapshot::check_size;
@@ -99,9 +99,9 @@ impl Pipeline {
                 return Err(IngestError::Cancelled);
             }
             let decoded = step.batch.row_count() + step.rejected.len();
-            self.reject(rejections, step.rejected)?;
+            self.reject(rejections, step.rejected, source)?;
             let validated = self.validator.validate(step.batch)?;
-            self.reject(rejections, validated.rejected)?;
+            self.reject(rejections, validated.rejected, source)?;
             let (flow, accepted) = self.sink.take(validated.batch, &self.runtime)?;
             *rows += accepted;
             decoded_rows += decoded as u64;
@@ -116,7 +116,12 @@ impl Pipeline {
         self.stage(rejections)
     }
 
-    fn reject(&self, rejections: &mut Rejections, rejected: Vec<Rejection>) -> Result<(), IngestError> {
+    fn reject(
+        &self,
+        rejections: &mut Rejections,
+        rejected: Vec<Rejection>,
+        source: &Source,
+    ) -> Result<(), IngestError> {
         let Some(first) = rejected.first() else { return Ok(()) };
         rejections.first.get_or_insert_with(|| first.sentence());
         rejections.count += rejected.len() as u64;
@@ -124,6 +129,9 @@ impl Pipeline {
             let first = rejections.first.clone().unwrap_or_default();
             return Err(IngestError::TooManyRejects { file: self.file.clone(), limit: self.load.max_rejects, first });
         }
+        // Rows in the table's columns are past all that.
+        let read_as = |format| source.read_as.clone().filter(|_| format != RowFormat::Columns);
+        let rejected = rejected.into_iter().map(|row| Rejection { read_as: read_as(row.format), ..row });
         rejections.held.extend(rejected);
         if rejections.held.len() >= REJECTIONS_HELD { self.stage(rejections) } else { Ok(()) }
     }

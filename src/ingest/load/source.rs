@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Load;
 use crate::ingest::decode::csv::Header;
 use crate::ingest::decode::{Content, CsvDecoder, CsvShape, Decoder, NdjsonDecoder, ParquetDecoder, open_content};
+use crate::ingest::replay::ReadAs;
 use crate::ingest::{FileFormat, IngestError, LoadRequest};
 
 /// The format asked for, or the one the extension names.
@@ -39,6 +40,8 @@ pub struct Source {
     /// Bytes of the file read so far; Parquet is read by column, so its rows are counted instead.
     count: Arc<AtomicU64>,
     row_total: Option<u64>,
+    /// How its rejected rows are read again.
+    pub read_as: Option<Arc<str>>,
 }
 
 impl Source {
@@ -59,6 +62,8 @@ impl Source {
 pub fn open(load: &Load, path: &Path, name: &str) -> Result<Source, IngestError> {
     let count = Arc::<AtomicU64>::default();
     let mut row_total = None;
+    let request = &load.request;
+    let mut read_as = ReadAs::new(request.map.clone(), request.time_format.clone());
     let content = || -> Result<Content, IngestError> {
         open_content(path, name, count.clone()).map_err(|error| unreadable(&error))
     };
@@ -76,6 +81,7 @@ pub fn open(load: &Load, path: &Path, name: &str) -> Result<Source, IngestError>
             let content = content()?;
             let decoder = CsvDecoder::new(content, shape, columns, &load.map, times, load.max_row_bytes)?;
             require_filled(load, decoder.unfilled())?;
+            read_as = read_as.with_header(decoder.sources(), shape.delimiter);
             Box::new(decoder)
         }
         FileFormat::Parquet => {
@@ -89,7 +95,7 @@ pub fn open(load: &Load, path: &Path, name: &str) -> Result<Source, IngestError>
             Box::new(decoder)
         }
     };
-    Ok(Source { decoder, count, row_total })
+    Ok(Source { decoder, count, row_total, read_as: read_as.stored() })
 }
 
 /// A file that cannot fill a NOT NULL column would be rejected row by row; better said at once.

@@ -1,4 +1,4 @@
-//! `ALTER TABLE … ADD COLUMN`: the stored CREATE statement gains the column, so the text stays the definition.
+//! `ALTER TABLE … ADD COLUMN | SET | RESET`: the stored CREATE statement is edited, so the text stays the definition.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use arrow::datatypes::{Field, FieldRef};
 
 use super::apply;
 use crate::catalog::{
-    AlterAddColumn, CatalogError, Change, Create, Definition, ObjectKind, Plan, Statement, parse_statement,
+    AlterAddColumn, AlterOptions, CatalogError, Change, Create, Definition, ObjectKind, Plan, Statement,
+    parse_statement, with_options,
 };
 use crate::query::QueryError;
 use crate::query::engine::Inner;
@@ -30,6 +31,29 @@ pub(in crate::query) async fn add_column(engine: &Arc<Inner>, alter: AlterAddCol
     let change = Change::Widen { before, after: Box::new(after) };
     apply(engine, Plan { changes: vec![change], ..Plan::default() }).await?;
     Ok(format!("column {} added to table {table}", field.name()))
+}
+
+/// Sets and resets options that stored rows do not depend on; the answer is a sentence.
+pub(in crate::query) async fn set_options(engine: &Arc<Inner>, alter: AlterOptions) -> Result<String, QueryError> {
+    let AlterOptions { table, changes } = alter;
+    let current = engine.catalog.refresh().await?;
+    let before = current.object(ObjectKind::Table, &table)?.clone();
+    let text = with_options(&before.sql, &changes)?;
+    let after = match parse_statement(&text) {
+        Ok(Statement::Create(create)) => create,
+        Ok(_) => return Err(QueryError::Internal { message: format!("the text of '{table}' is no CREATE") }),
+        // Its position would be one in a text the user does not see.
+        Err(CatalogError::BadDefinition { message, .. }) => return Err(QueryError::Invalid { message }),
+        Err(error) => return Err(error.into()),
+    };
+    let after = Box::new(Create { defined_by: before.defined_by, ..*after });
+    let change = Change::Widen { before, after };
+    let said = change.to_string();
+    apply(engine, Plan { changes: vec![change], ..Plan::default() }).await?;
+    Ok(match said.split_once(": ") {
+        Some((_, said)) => format!("table {table}: {said}"),
+        None => format!("table {table}: nothing changed"),
+    })
 }
 
 /// The CREATE TABLE statement with one more column, parsed again.

@@ -143,6 +143,11 @@ fn plan(
 
 /// CHECK expressions are booleans over the columns.
 fn check_table(engine: &Arc<Inner>, catalog: &Arc<CatalogSnapshot>, table: &TableDefinition) -> Result<(), QueryError> {
+    if let Some(landing) = table.ingest.landing.as_ref().filter(|landing| engine.lake.holds(&landing.from)) {
+        let message =
+            format!("landing '{}' is inside the lake, whose files are not to be loaded; use another", landing.from);
+        return Err(QueryError::Invalid { message });
+    }
     if table.checks.is_empty() {
         return Ok(());
     }

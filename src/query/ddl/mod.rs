@@ -20,7 +20,7 @@ use super::QueryError;
 use super::engine::Inner;
 use crate::catalog::{CatalogError, Change, Create, DropObject, ObjectKind, Plan};
 
-pub(super) use alter::add_column;
+pub(super) use alter::{add_column, set_options};
 pub(super) use apply::apply;
 pub(super) use check::plan_described;
 pub(super) use swap::replace_table;

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::Work;
 use super::insert::{self, Insert};
 use crate::base::{Classify, Kind};
-use crate::catalog::{AlterAddColumn, CopyInto, Create, DropObject, Maintain, Refresh};
+use crate::catalog::{AlterAddColumn, AlterOptions, CopyInto, Create, DropObject, Maintain, Refresh, Replay};
 use crate::query::running::State;
 use crate::query::{Answer, CommandContext, Outcome, Progress, QueryError, ddl};
 
@@ -70,6 +70,22 @@ pub(super) async fn maintain(work: &mut Work, maintain: Maintain) -> Result<Answ
     .await
 }
 
+pub(super) async fn replay(work: &mut Work, replay: Replay) -> Result<Answer, QueryError> {
+    to_end(work, Turn::Needed, move |work| async move {
+        let table = replay.table.clone();
+        let report = work.engine.commands()?.replay(replay, context(&work)).await?;
+        let mut message = format!("{} rejected rows replayed into {table}", report.accepted);
+        if report.duplicates > 0 {
+            message.push_str(&format!(", {} were there already", report.duplicates));
+        }
+        if report.rejected > 0 {
+            message.push_str(&format!(", {} rejected again (see status_reason in system.rejects)", report.rejected));
+        }
+        Ok(work.done(Some(report.accepted), message))
+    })
+    .await
+}
+
 pub(super) async fn create(work: &mut Work, create: Create) -> Result<Answer, QueryError> {
     to_end(work, Turn::Skipped, move |work| async move {
         let message = ddl::create(&work.engine, create).await?;
@@ -89,6 +105,14 @@ pub(super) async fn drop_object(work: &mut Work, drop: DropObject) -> Result<Ans
 pub(super) async fn add_column(work: &mut Work, alter: AlterAddColumn) -> Result<Answer, QueryError> {
     to_end(work, Turn::Skipped, move |work| async move {
         let message = ddl::add_column(&work.engine, alter).await?;
+        Ok(work.done(None, message))
+    })
+    .await
+}
+
+pub(super) async fn set_options(work: &mut Work, alter: AlterOptions) -> Result<Answer, QueryError> {
+    to_end(work, Turn::Skipped, move |work| async move {
+        let message = ddl::set_options(&work.engine, alter).await?;
         Ok(work.done(None, message))
     })
     .await

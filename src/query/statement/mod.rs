@@ -93,9 +93,11 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
         Statement::Refresh(refresh) => change::refresh(work, refresh).await,
         Statement::Copy(copy) => change::copy(work, copy).await,
         Statement::Maintain(maintain) => change::maintain(work, maintain).await,
+        Statement::Replay(replay) => change::replay(work, replay).await,
         Statement::Create(create) => change::create(work, *create).await,
         Statement::Drop(drop) => change::drop_object(work, drop).await,
         Statement::AlterAddColumn(alter) => change::add_column(work, alter).await,
+        Statement::AlterOptions(alter) => change::set_options(work, alter).await,
     }
 }
 
@@ -109,11 +111,12 @@ pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str) -> Result<Prepared, 
         Statement::Insert { table, columns, source } => {
             insert::prepare(engine, insert::Insert { table, columns, source }, summary_schema()).await
         }
-        Statement::Refresh(_) | Statement::Copy(_) => Ok(command(StatementKind::Update)),
+        Statement::Refresh(_) | Statement::Copy(_) | Statement::Replay(_) => Ok(command(StatementKind::Update)),
         Statement::Create(_)
         | Statement::Drop(_)
         | Statement::AlterAddColumn(_)
         | Statement::Maintain(_)
+        | Statement::AlterOptions(_)
         | Statement::Set { .. }
         | Statement::Reset { .. } => Ok(command(StatementKind::Command)),
     }

@@ -35,7 +35,7 @@ use super::engine::Inner;
 use super::fault::external;
 
 pub(super) use columns::Columns;
-pub(super) use rejects::rejects_snapshot;
+pub(super) use rejects::rejects_view;
 
 /// Schema of what adlake knows about itself.
 pub(super) const SYSTEM: &str = "system";
@@ -123,7 +123,7 @@ impl Kind {
             Kind::Columns => columns::rows(engine),
             Kind::Commits => commits::rows(engine).await,
             Kind::Functions => functions::rows(engine),
-            Kind::Ingest => ingest::rows(engine),
+            Kind::Ingest => ingest::rows(engine).await,
             Kind::LateEvents => late_events::rows(engine).await,
             Kind::Leases => leases::rows(engine).await,
             Kind::Maintenance => maintenance::rows(engine).await,

@@ -236,7 +236,7 @@ async fn merged(
     let mut config = task.session_config().clone().with_target_partitions(work.files.len().max(1));
     configure_scans(config.options_mut());
     let session = SessionContext::new_with_config_rt(config, task.runtime_env());
-    let provider = LakeTable::of_files(work.base.index(), work.files.clone());
+    let provider = LakeTable::of_files(work.base.index(), &work.files);
     let scan = provider.scan(&session.state(), None, &[], None).await?;
     let schema = scan.schema();
     let options = SortOptions { descending: false, nulls_first: false };

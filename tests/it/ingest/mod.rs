@@ -2,10 +2,13 @@
 
 mod bad_input;
 mod files;
+mod landing;
 mod maintenance;
+mod replay;
 mod requests;
 mod snapshots;
 mod streaming;
+mod validation;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

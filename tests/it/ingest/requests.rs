@@ -35,7 +35,7 @@ async fn bad_rows_are_rejected_alone_and_kept() {
         "line 2, field 'event_id': is NULL",
         "line 3, field 'event_time': is 2017-10-01T00:00:00.000000Z, older than lateness",
         "line 4, field 'event_time': is 2017-11-07T12:06:00.000000Z, further ahead",
-        "line 5: violates CHECK",
+        "line 5, field 'price_micros': violates CHECK",
         "line 6, field 'price_micros': '9223372036854775808' is out of range",
         "line 7, field 'ad_ids': is not a column of the table; did you mean 'ad_id'?",
     ];
@@ -54,7 +54,10 @@ async fn an_insert_is_all_or_nothing() {
     let at = "TIMESTAMP '2017-11-07 11:45:00'";
     let error = lake.try_sql(&format!("INSERT INTO clicks VALUES ('1', {at}, 'a', 1), ('2', {at}, 'a', -1)")).await;
     let error = error.unwrap_err();
-    assert!(error.contains("row 2: violates CHECK") && error.contains("nothing was inserted"), "{error}");
+    assert!(
+        error.contains("row 2, field 'price_micros': violates CHECK") && error.contains("nothing was inserted"),
+        "{error}"
+    );
     assert_eq!((lake.count("clicks").await, lake.parquet_files()), (0, 0), "a failed INSERT leaves files");
     let body: String = (0..15_000).map(|id| click(id, "2017-11-07T11:00:00Z")).collect();
     assert_eq!(lake.append("clicks", &body).await.accepted, 15_000);

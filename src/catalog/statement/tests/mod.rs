@@ -33,6 +33,8 @@ fn show(statement: &Statement) -> String {
         Statement::AlterAddColumn(alter) => {
             format!("add {} {} {}", alter.table, alter.field.name(), alter.field.data_type())
         }
+        Statement::AlterOptions(alter) => format!("alter {} {:?}", alter.table, alter.changes),
+        Statement::Replay(replay) => format!("replay {} {:?}", replay.table, replay.predicate),
         Statement::Refresh(refresh) => format!("refresh {} full={}", refresh.view, refresh.full),
         Statement::Copy(copy) => format!("copy {} from {} {:?}", copy.table, copy.from, copy.options),
         Statement::Maintain(maintain) => format!("{} {:?}", maintain.table, maintain.work),
@@ -122,7 +124,20 @@ fn changes() {
         "line 1, column 19: column 'c' cannot be NOT NULL: the rows that are there have \
         no value for it",
     );
-    check("ALTER TABLE t DROP COLUMN c", "line 1, column 15: only ALTER TABLE … ADD COLUMN name type is supported");
+    check(
+        "ALTER TABLE t DROP COLUMN c",
+        "line 1, column 15: only ALTER TABLE … ADD COLUMN name type, SET (option='value') and RESET (option) are supported",
+    );
+    check(
+        "ALTER TABLE t SET (on_error='fail', lateness='3 days')",
+        r#"alter t [("on_error", Some("fail")), ("lateness", Some("3 days"))]"#,
+    );
+    check("ALTER TABLE t RESET (on_error)", r#"alter t [("on_error", None)]"#);
+    check("REPLAY REJECTS FROM t", "replay t None");
+    check(
+        "REPLAY REJECTS FROM t WHERE line = 1 OR (field IN ('a')) -- all",
+        r#"replay t Some("line = 1 OR (field IN ('a'))")"#,
+    );
     check("REFRESH MATERIALIZED VIEW v FULL", "refresh v full=true");
     check(
         "REFRESH MATERIALIZED VIEW v BETWEEN '1' AND '2'",

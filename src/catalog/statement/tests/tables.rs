@@ -88,7 +88,8 @@ fn options_are_checked_against_columns() {
     check_options(
         "shards='3'",
         "line 2, column 7: unknown option 'shards'; CREATE TABLE knows event_time, event_key, \
-        partition_by, sort_by, lateness, clock_skew, kind, key, mode, retention",
+        partition_by, sort_by, lateness, clock_skew, kind, key, mode, retention, on_error, unknown_fields, landing, \
+        landing_format, landing_rate, landing_map, landing_time_format, landing_order",
     );
     check_options(
         "event_time='att'",

@@ -9,8 +9,8 @@ use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::storage::maintenance::{Maintainer, MaintenanceConfig, Subject, Work};
 use crate::storage::VacuumReport;
+use crate::storage::maintenance::{Maintainer, MaintenanceConfig, Subject, Work};
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 pub(super) const HOURS: Duration = Duration::from_secs(3_600);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::Schema;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -19,16 +19,18 @@ use crate::storage::spec::partition_arrays;
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
-/// Rows must have the table's columns, in order.
+/// Rows must have the table's columns, in order; those added last may be absent when rows may have no value for them.
 pub(super) fn check_columns(plan: &WritePlan, incoming: &Schema) -> Result<(), StorageError> {
     let columns = plan.spec.columns.fields();
     let names = |schema: &Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-    if names(incoming) == names(&plan.spec.columns) {
+    let same = incoming.fields().iter().zip(columns).all(|(given, column)| given.name() == column.name());
+    let absent_are_nullable = columns.iter().skip(incoming.fields().len()).all(|field| field.is_nullable());
+    if same && incoming.fields().len() <= columns.len() && !incoming.fields().is_empty() && absent_are_nullable {
         return Ok(());
     }
     Err(StorageError::Invalid {
         message: format!(
-            "rows for table files '{}' have columns ({}), the table has {} columns ({}); was a column added meanwhile?",
+            "rows for table files '{}' have columns ({}), the table has {} columns ({})",
             plan.spec.path,
             names(incoming).join(", "),
             columns.len(),
@@ -59,7 +61,7 @@ pub(super) fn prepare(plan: &WritePlan, batch: &RecordBatch) -> Result<RecordBat
 }
 
 fn with_types(plan: &WritePlan, batch: &RecordBatch) -> Result<RecordBatch, StorageError> {
-    let mut columns = Vec::with_capacity(batch.num_columns());
+    let mut columns = Vec::with_capacity(plan.spec.columns.fields().len());
     for (field, column) in plan.spec.columns.fields().iter().zip(batch.columns()) {
         let column = match column.data_type() == field.data_type() {
             true => column.clone(),
@@ -73,6 +75,9 @@ fn with_types(plan: &WritePlan, batch: &RecordBatch) -> Result<RecordBatch, Stor
         }
         columns.push(column);
     }
+    // Added while the rows were on their way.
+    let absent = plan.spec.columns.fields().iter().skip(batch.num_columns());
+    columns.extend(absent.map(|field| new_null_array(field.data_type(), batch.num_rows())));
     rebuild(&plan.spec.columns, columns, batch.num_rows())
 }
 
