@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what should not happen fails the test")]
 
 mod cli;
+mod flight;
 mod http;
 mod ingest;
 mod lab;
