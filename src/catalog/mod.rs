@@ -21,7 +21,7 @@ mod stored;
 mod testing;
 
 pub use definition::{
-    Definition, EndpointDefinition, EndpointParameter, EndpointResult, MaterializedViewDefinition, TableDefinition,
+    Definition, EndpointDefinition, EndpointParameter, EndpointResult, MaterializedViewDefinition, ParameterRange, TableDefinition,
     TableKind, ViewDefinition,
 };
 pub use error::CatalogError;

@@ -42,6 +42,34 @@ async fn parameters_defaults_and_filters() {
 }
 
 #[tokio::test]
+async fn values_outside_a_parameters_range_are_refused() {
+    let server = server().await;
+    server
+        .run(
+            "CREATE ENDPOINT some (count BIGINT DEFAULT 2 CHECK (count BETWEEN 1 AND 3), share DOUBLE DEFAULT 0 CHECK (share >= -0.5)) \
+             WITH (path='/v1/some') AS SELECT ad_id, $share AS share FROM clicks ORDER BY ad_id LIMIT $count",
+        )
+        .await;
+    for (query, count) in [("", 2), ("?count=1", 1), ("?count=3&share=-0.5", 3)] {
+        let reply = json_of(server.get(&format!("/v1/some{query}"))).await;
+        assert_eq!(reply["rows"].as_array().unwrap().len(), count, "{reply}");
+    }
+    let bad = async |query: &str, parameter: &str, part: &str| {
+        let problem = problem_of(server.get(&format!("/v1/some{query}")), 400).await;
+        assert_eq!(problem["parameter"], parameter, "{problem}");
+        says(&problem, part);
+    };
+    bad("?count=0", "count", "parameter 'count': 0 is out of range; it takes from 1 to 3").await;
+    bad("?count=-1", "count", "from 1 to 3").await;
+    bad("?count=4", "count", "from 1 to 3").await;
+    bad("?share=-0.51", "share", "at least -0.5").await;
+    let described = json_of(server.get("/openapi.json")).await;
+    let schema = &described["paths"]["/v1/some"]["get"]["parameters"][0]["schema"];
+    assert_eq!((&schema["minimum"], &schema["maximum"]), (&json!(1), &json!(3)), "{schema}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn bad_requests_name_the_parameter() {
     let server = server().await;
     let bad = async |query: &str, parameter: &str, part: &str| {
