@@ -21,8 +21,8 @@ mod stored;
 mod testing;
 
 pub use definition::{
-    Definition, EndpointDefinition, EndpointParameter, EndpointResult, MaterializedViewDefinition, ParameterRange, TableDefinition,
-    TableKind, ViewDefinition,
+    Definition, EndpointDefinition, EndpointParameter, EndpointResult, MaterializedViewDefinition, ParameterRange,
+    TableDefinition, TableKind, ViewDefinition,
 };
 pub use error::CatalogError;
 pub use object::{DefinedBy, Object, ObjectKind};

@@ -70,6 +70,40 @@ async fn values_outside_a_parameters_range_are_refused() {
 }
 
 #[tokio::test]
+async fn a_reply_is_not_sent_again_while_its_tables_are_the_same() {
+    let server = server().await;
+    let path = |from: &str| format!("/v1/ads/a/clicks?from={from}&to=2017-11-08T00:00:00Z");
+    let morning = path("2017-11-07T00:00:00Z");
+    let reply = server.get(&morning).send().await.unwrap();
+    let tag = header(&reply, "etag");
+    assert!(tag.starts_with("W/\"") && tag.len() > 20, "{tag}");
+    let again = async |path: &str, known: &str| server.get(path).header("if-none-match", known).send().await.unwrap();
+
+    for known in [tag.clone(), format!("\"other\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".to_owned()] {
+        let reply = again(&morning, &known).await;
+        assert_eq!((reply.status(), header(&reply, "etag")), (StatusCode::NOT_MODIFIED, tag.clone()), "{known}");
+        assert!(!header(&reply, "adlake-data-as-of").is_empty());
+        assert_eq!(reply.text().await.unwrap(), "");
+    }
+    assert_eq!(again(&path("2017-11-07T11:00:00Z"), &tag).await.status(), StatusCode::OK, "other parameters");
+    assert_eq!(again(&format!("{morning}&filter=country:KR"), &tag).await.status(), StatusCode::OK, "a filter");
+
+    let click = json!([{"event_id":"5","event_time":"2017-11-07T11:50:00Z","ad_id":"a"}]);
+    json_of(server.request(Method::POST, "/v1/tables/clicks/rows").json(&click)).await;
+    let reply = again(&morning, &tag).await;
+    assert_eq!(reply.status(), StatusCode::OK, "the table has changed");
+    assert_ne!(header(&reply, "etag"), tag);
+    let body: Value = serde_json::from_str(&reply.text().await.unwrap()).unwrap();
+    assert_eq!(body["count"], 4);
+
+    // Defaults are now(): tomorrow's answer is another one though no table has changed.
+    assert_eq!(header(&server.get("/v1/ads/a/clicks").send().await.unwrap(), "etag"), "");
+    server.run("CREATE ENDPOINT running WITH (path='/v1/running') AS SELECT count(*) AS n FROM system.tables").await;
+    assert_eq!(header(&server.get("/v1/running").send().await.unwrap(), "etag"), "");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn bad_requests_name_the_parameter() {
     let server = server().await;
     let bad = async |query: &str, parameter: &str, part: &str| {

@@ -14,6 +14,7 @@ mod answer;
 mod arguments;
 mod path;
 mod range;
+mod tag;
 mod template;
 
 use std::collections::{BTreeMap, HashMap};
