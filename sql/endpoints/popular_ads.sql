@@ -1,10 +1,11 @@
 -- Which ads were clicked most in the last minutes?
--- The count (default 100) most clicked ads of the last window minutes (default 1), most clicked first, equal ones by ad_id.
+-- The count (1 to 1000, default 100) most clicked ads of the last window minutes (1 to 1440, default 1), most clicked first,
+-- equal ones by ad_id.
 -- Filters: country, user_id, ip, device, as ?filter=country:KR&filter=device:mobile; several values of one column are OR,
 -- different columns are AND.
 CREATE ENDPOINT popular_ads (
-  count BIGINT DEFAULT 100,
-  "window" BIGINT DEFAULT 1
+  count BIGINT DEFAULT 100 CHECK (count BETWEEN 1 AND 1000),
+  "window" BIGINT DEFAULT 1 CHECK ("window" BETWEEN 1 AND 1440)
 ) WITH (
   path = '/v1/ads/popular_ads',
   filters = 'country, user_id, ip, device',

@@ -137,4 +137,14 @@ pub struct EndpointParameter {
     pub data_type: DataType,
     /// SQL expression text, such as `now() - INTERVAL '1 hour'`; `None` = required.
     pub default: Option<String>,
+    /// What values the server takes.
+    pub range: ParameterRange,
+}
+
+/// `CHECK (count BETWEEN 1 AND 1000)`, `CHECK (count >= 1)`: bounds, inclusive, as written. Of numbers only; a literal
+/// default is within.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParameterRange {
+    pub least: Option<String>,
+    pub most: Option<String>,
 }

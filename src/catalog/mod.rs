@@ -22,8 +22,8 @@ pub mod table_options;
 mod testing;
 
 pub use definition::{
-    Definition, EndpointDefinition, EndpointParameter, EndpointResult, MaterializedViewDefinition, TableDefinition,
-    TableKind, ViewDefinition,
+    Definition, EndpointDefinition, EndpointParameter, EndpointResult, MaterializedViewDefinition, ParameterRange,
+    TableDefinition, TableKind, ViewDefinition,
 };
 pub use error::CatalogError;
 pub use object::{DefinedBy, Object, ObjectKind};

@@ -20,6 +20,10 @@ pub struct Answer {
     pub details: Option<RecordBatch>,
     /// Everything committed before this moment is in the answer.
     pub data_as_of: Timestamp,
+    /// What the rows depend on beside the statement and its values: the versions of the catalog and of the tables read.
+    /// The same statement with the same state has the same answer (in any order it does not ask for). `None` = it depends
+    /// on more: the clock, chance, or the process, as `system.*` does.
+    pub state: Option<String>,
 }
 pub enum Outcome {
     /// Dropping the stream cancels the query and frees its memory.

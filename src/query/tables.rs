@@ -47,7 +47,9 @@ type Key = (String, String);
 pub(super) struct Relations {
     found: HashMap<Key, Relation>,
     catalog: Arc<CatalogSnapshot>,
-    sources: BTreeMap<String, TableVersion>,
+    sources: BTreeMap<String, (TableVersion, Timestamp)>,
+    /// Tables that are not in the lake, as `system.*`.
+    has_live: bool,
     /// Everything committed before this moment is in the snapshots.
     pub(super) data_as_of: Timestamp,
 }
@@ -62,7 +64,17 @@ impl Relations {
 
     /// Tables read, and their versions.
     pub(super) fn sources(&self) -> Vec<(String, TableVersion)> {
-        self.sources.iter().map(|(name, version)| (name.clone(), *version)).collect()
+        self.sources.iter().map(|(name, (version, _))| (name.clone(), *version)).collect()
+    }
+
+    /// Versions of the catalog and of every table read, as text; `None` when something is read that has no version.
+    pub(super) fn state(&self) -> Option<String> {
+        let mut state = format!("catalog@{}", self.catalog.version.0);
+        for (name, (version, committed_at)) in &self.sources {
+            // The moment tells a table from one of the same name and version in another lake.
+            state.push_str(&format!(" {name}@{version}@{}", committed_at.0));
+        }
+        (!self.has_live).then_some(state)
     }
 
     /// Relations as the catalog describes them: no files are opened, tables are empty. For checking definitions and for
@@ -110,7 +122,7 @@ impl Relations {
         })?;
         let snapshots = try_join_all(tables.iter().map(|(_, path)| snapshot(engine, path))).await?;
         for ((name, _), snapshot) in tables.into_iter().zip(snapshots) {
-            relations.sources.insert(name.clone(), snapshot.version());
+            relations.sources.insert(name.clone(), (snapshot.version(), snapshot.committed_at()));
             let source = provider_as_source(snapshot.provider());
             relations.found.insert((PUBLIC.to_owned(), name), Relation::Table(source));
         }
@@ -127,7 +139,8 @@ impl Relations {
     }
 
     fn empty(engine: &Inner, catalog: Arc<CatalogSnapshot>) -> Self {
-        Self { found: HashMap::new(), catalog, sources: BTreeMap::new(), data_as_of: engine.clock.now() }
+        let data_as_of = engine.clock.now();
+        Self { found: HashMap::new(), catalog, sources: BTreeMap::new(), has_live: false, data_as_of }
     }
 
     /// Follows names through views; `look` says what an object is.
@@ -143,6 +156,7 @@ impl Relations {
                 continue;
             }
             if key.0 != PUBLIC {
+                self.has_live = true;
                 if let Some(provider) = system::table(engine, &key.0, &key.1) {
                     self.found.insert(key, Relation::Table(provider_as_source(provider)));
                 }

@@ -4,6 +4,7 @@
 
 mod cli;
 mod grpc;
+mod flight;
 mod http;
 mod ingest;
 mod lab;

@@ -1,4 +1,4 @@
-//! `CREATE ENDPOINT name (parameters) WITH (path='/v1/…/{parameter}', filters='…', result='rows'|'object') AS query`.
+//! `CREATE ENDPOINT name (parameter type [DEFAULT …] [CHECK (range)], …) WITH (path='/v1/…/{parameter}', filters='…', result='rows'|'object') AS query`.
 //!
 //! ```text
 //! CREATE ENDPOINT clicks_of (ad_id VARCHAR, "from" TIMESTAMP WITH TIME ZONE DEFAULT now() - INTERVAL '1 hour')
@@ -12,9 +12,9 @@ use super::create::Body;
 use super::cursor::{Cursor, Position, tokenize};
 use super::options::{OptionValue, Options};
 use super::query::{self, FILTERS_FUNCTION, StoredQuery};
-use super::{names, partitioning, types};
+use super::{names, parameter_range, partitioning, types};
 use crate::base::suggestion;
-use crate::catalog::{CatalogError, Definition, EndpointDefinition, EndpointParameter, EndpointResult};
+use crate::catalog::{CatalogError, Definition, EndpointDefinition, EndpointParameter, EndpointResult, ParameterRange};
 
 const OPTIONS: [&str; 3] = ["path", "filters", "result"];
 /// Endpoints live below it.
@@ -95,7 +95,11 @@ fn parameter(cursor: &mut Cursor) -> Result<EndpointParameter, CatalogError> {
         cursor.parse(|parser| parser.parse_expr())?;
         default = Some(cursor.slice(from, cursor.offset_behind()).trim().to_owned());
     }
-    Ok(EndpointParameter { name, data_type, default })
+    let range = match cursor.word("CHECK") {
+        true => parameter_range::read(cursor, &name, &data_type, default.as_deref())?,
+        false => ParameterRange::default(),
+    };
+    Ok(EndpointParameter { name, data_type, default, range })
 }
 
 fn check_path(path: &OptionValue, declared: &[Declared]) -> Result<(), CatalogError> {

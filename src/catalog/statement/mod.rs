@@ -18,6 +18,7 @@ mod create_view;
 mod cursor;
 mod names;
 mod options;
+mod parameter_range;
 mod partitioning;
 mod query;
 mod script;

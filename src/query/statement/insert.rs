@@ -35,7 +35,7 @@ pub(super) async fn run(work: &Work, insert: Insert, context: CommandContext) ->
         question.types = value_types(&question.statement, &places, &table.columns);
     }
     let relations = Relations::pinned(engine, references(&question.statement)?).await?;
-    let plan = physical(engine, question, relations, work.now).await?;
+    let plan = physical(engine, question, relations, work.now).await?.plan;
     let schema = super::query::answer_schema(&plan.schema());
     let mapping = mapping(&insert, &schema, &table.columns, &places)?;
     let held = Held { watch: None, permit: None, cancel: work.cancel.clone(), limit: work.limit };

@@ -68,6 +68,7 @@ impl Work {
             outcome: Outcome::Done { rows, message: message.into() },
             details: None,
             data_as_of: self.now,
+            state: None,
         }
     }
 }

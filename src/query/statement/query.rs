@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
 use tokio_util::sync::CancellationToken;
@@ -60,11 +61,25 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     work.enter(State::Planning);
     let relations = Relations::pinned(&work.engine, names).await?;
     let data_as_of = relations.data_as_of;
-    let plan = physical(&work.engine, question, relations, work.now).await?;
+    let state = relations.state();
+    let Planned { plan, is_repeatable } = physical(&work.engine, question, relations, work.now).await?;
     let held = Held { watch: work.watch.take(), permit, cancel: work.cancel.clone(), limit: work.limit };
     let schema = answer_schema(&plan.schema());
     let rows = stream::start(&work.engine.shared, plan, schema.clone(), held);
-    Ok(Answer { query_id: work.query_id.clone(), schema, outcome: Outcome::Rows(rows), details: None, data_as_of })
+    Ok(Answer {
+        query_id: work.query_id.clone(),
+        schema,
+        outcome: Outcome::Rows(rows),
+        details: None,
+        data_as_of,
+        state: state.filter(|_| is_repeatable),
+    })
+}
+
+/// A physical plan, and whether the query depends on its tables and values alone.
+pub(super) struct Planned {
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    is_repeatable: bool,
 }
 
 /// Plans on the CPU runtime.
@@ -73,13 +88,30 @@ pub(super) async fn physical(
     question: Question,
     relations: Relations,
     now: Timestamp,
-) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+) -> Result<Planned, QueryError> {
     let state = engine.shared.state_at(now);
     let planning = async move {
         let logical = question.logical(&state, &relations)?;
-        Ok(state.create_physical_plan(&logical).await?)
+        let is_repeatable = is_repeatable(&logical)?;
+        Ok(Planned { plan: state.create_physical_plan(&logical).await?, is_repeatable })
     };
     engine.shared.cpu.spawn(planning).await?
+}
+
+/// Whether no function of the query, its views included, answers otherwise at another time: `now()`, `random()`.
+fn is_repeatable(plan: &LogicalPlan) -> Result<bool, QueryError> {
+    let mut is_repeatable = true;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::ScalarFunction(call) = part {
+                    is_repeatable &= call.func.signature().volatility == Volatility::Immutable;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(is_repeatable)
 }
 
 /// See [`Engine::open_query`](crate::query::Engine::open_query).
@@ -93,8 +125,8 @@ pub(in crate::query) async fn open(
         let question = Question::new(sql, &Params::None, &[])?;
         let relations = Relations::pinned(engine, references(&question.statement)?).await?;
         let sources = relations.sources();
-        let plan = physical(engine, question, relations, engine.clock.now()).await?;
-        Ok((plan, sources))
+        let planned = physical(engine, question, relations, engine.clock.now()).await?;
+        Ok((planned.plan, sources))
     };
     let (plan, sources) = within(cancel.clone(), limit, opened).await?;
     let schema = answer_schema(&plan.schema());

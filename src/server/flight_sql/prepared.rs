@@ -175,7 +175,8 @@ impl Service {
         })
     }
 
-    /// `DoPut` of an update with the rows of parameters in the same stream; returns the rows affected.
+    /// `DoPut` of an update with the rows of parameters in the same stream; returns the rows affected. A stream without
+    /// any takes those bound before, once: arrow-flight's own client binds in a call of its own.
     pub(super) async fn update_prepared(
         &self,
         statement: &PreparedStatement,
@@ -188,7 +189,8 @@ impl Service {
         if statement.prepared.parameters.fields().is_empty() {
             return Ok(record_count(self.run_to_end(&statement.sql, Params::None, session).await?.rows));
         }
-        let first = batches.next().await.transpose()?;
+        let sent = batches.next().await.transpose()?;
+        let first = sent.or_else(|| statement.bound.lock().take());
         let second = batches.next().await.transpose()?;
         let several = second.is_some() || first.as_ref().is_some_and(|batch| batch.num_rows() > 1);
         if several && let Some(insert) = batch_insert::recognise(&statement.sql, self.catalog())? {

@@ -87,7 +87,11 @@ fn operation(endpoint: &Endpoint, facts: Option<&Facts>) -> Operation {
 
 fn declared(parameter: &super::endpoint::Parameter) -> Parameter {
     let mut description = value::accepted(&parameter.data_type);
-    let mut schema = type_schema(&parameter.data_type, SchemaType::new);
+    let (least, most) = parameter.range.numbers();
+    let mut schema = type_schema(&parameter.data_type, SchemaType::new).minimum(least).maximum(most);
+    if let Some(range) = parameter.range.text() {
+        description = format!("a number {range}");
+    }
     if let Some(default) = &parameter.default {
         description.push_str(&format!("; default: {}", default.text));
         if let (Some(_), Some(value)) = (&default.literal, literal(&default.text, &parameter.data_type)) {

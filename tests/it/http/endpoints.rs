@@ -42,6 +42,68 @@ async fn parameters_defaults_and_filters() {
 }
 
 #[tokio::test]
+async fn values_outside_a_parameters_range_are_refused() {
+    let server = server().await;
+    server
+        .run(
+            "CREATE ENDPOINT some (count BIGINT DEFAULT 2 CHECK (count BETWEEN 1 AND 3), share DOUBLE DEFAULT 0 CHECK (share >= -0.5)) \
+             WITH (path='/v1/some') AS SELECT ad_id, $share AS share FROM clicks ORDER BY ad_id LIMIT $count",
+        )
+        .await;
+    for (query, count) in [("", 2), ("?count=1", 1), ("?count=3&share=-0.5", 3)] {
+        let reply = json_of(server.get(&format!("/v1/some{query}"))).await;
+        assert_eq!(reply["rows"].as_array().unwrap().len(), count, "{reply}");
+    }
+    let bad = async |query: &str, parameter: &str, part: &str| {
+        let problem = problem_of(server.get(&format!("/v1/some{query}")), 400).await;
+        assert_eq!(problem["parameter"], parameter, "{problem}");
+        says(&problem, part);
+    };
+    bad("?count=0", "count", "parameter 'count': 0 is out of range; it takes from 1 to 3").await;
+    bad("?count=-1", "count", "from 1 to 3").await;
+    bad("?count=4", "count", "from 1 to 3").await;
+    bad("?share=-0.51", "share", "at least -0.5").await;
+    let described = json_of(server.get("/openapi.json")).await;
+    let schema = &described["paths"]["/v1/some"]["get"]["parameters"][0]["schema"];
+    assert_eq!((&schema["minimum"], &schema["maximum"]), (&json!(1), &json!(3)), "{schema}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reply_is_not_sent_again_while_its_tables_are_the_same() {
+    let server = server().await;
+    let path = |from: &str| format!("/v1/ads/a/clicks?from={from}&to=2017-11-08T00:00:00Z");
+    let morning = path("2017-11-07T00:00:00Z");
+    let reply = server.get(&morning).send().await.unwrap();
+    let tag = header(&reply, "etag");
+    assert!(tag.starts_with("W/\"") && tag.len() > 20, "{tag}");
+    let again = async |path: &str, known: &str| server.get(path).header("if-none-match", known).send().await.unwrap();
+
+    for known in [tag.clone(), format!("\"other\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".to_owned()] {
+        let reply = again(&morning, &known).await;
+        assert_eq!((reply.status(), header(&reply, "etag")), (StatusCode::NOT_MODIFIED, tag.clone()), "{known}");
+        assert!(!header(&reply, "adlake-data-as-of").is_empty());
+        assert_eq!(reply.text().await.unwrap(), "");
+    }
+    assert_eq!(again(&path("2017-11-07T11:00:00Z"), &tag).await.status(), StatusCode::OK, "other parameters");
+    assert_eq!(again(&format!("{morning}&filter=country:KR"), &tag).await.status(), StatusCode::OK, "a filter");
+
+    let click = json!([{"event_id":"5","event_time":"2017-11-07T11:50:00Z","ad_id":"a"}]);
+    json_of(server.request(Method::POST, "/v1/tables/clicks/rows").json(&click)).await;
+    let reply = again(&morning, &tag).await;
+    assert_eq!(reply.status(), StatusCode::OK, "the table has changed");
+    assert_ne!(header(&reply, "etag"), tag);
+    let body: Value = serde_json::from_str(&reply.text().await.unwrap()).unwrap();
+    assert_eq!(body["count"], 4);
+
+    // Defaults are now(): tomorrow's answer is another one though no table has changed.
+    assert_eq!(header(&server.get("/v1/ads/a/clicks").send().await.unwrap(), "etag"), "");
+    server.run("CREATE ENDPOINT running WITH (path='/v1/running') AS SELECT count(*) AS n FROM system.tables").await;
+    assert_eq!(header(&server.get("/v1/running").send().await.unwrap(), "etag"), "");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn bad_requests_name_the_parameter() {
     let server = server().await;
     let bad = async |query: &str, parameter: &str, part: &str| {

@@ -149,3 +149,31 @@ fn endpoints_are_consistent() {
     );
     change("'country, ip'", "'country, ad'", "line 4, column 42: 'ad' is a parameter and a filter; keep one");
 }
+
+#[test]
+fn parameters_may_have_a_range() {
+    let with = |range: &str| format!("CREATE ENDPOINT e (n {range}) WITH (path='/v1/e') AS SELECT $n AS n");
+    let range = |text: &str| {
+        let create = created(&with(text));
+        let Definition::Endpoint(endpoint) = create.definition else { panic!("not an endpoint") };
+        let range = endpoint.parameters[0].range.clone();
+        (range.least.unwrap_or_default(), range.most.unwrap_or_default())
+    };
+    let both = |least: &str, most: &str| (least.to_owned(), most.to_owned());
+    assert_eq!(range("BIGINT DEFAULT 100 CHECK (n BETWEEN 1 AND 1000)"), both("1", "1000"));
+    assert_eq!(range("BIGINT CHECK (\"n\" >= -5)"), both("-5", ""));
+    assert_eq!(range("DECIMAL(10, 2) CHECK ((n >= 0.5) AND N <= 2)"), both("0.5", "2"));
+    assert_eq!(range("BIGINT DEFAULT 1"), both("", ""));
+    let wrong = |text: &str, part: &str| {
+        let error = parse_statement(&with(text)).unwrap_err().to_string();
+        assert!(error.contains(part), "'{error}' does not say '{part}'");
+    };
+    wrong("BIGINT CHECK (n > 0)", "must be a range with literal bounds, such as (n BETWEEN 1 AND 1000) or (n >= 1)");
+    wrong("BIGINT CHECK (m >= 0)", "must be a range");
+    wrong("BIGINT CHECK (n >= 0 AND n >= 1)", "must be a range");
+    wrong("BIGINT CHECK (n >= 0.5)", "0.5 is not a whole number");
+    wrong("BIGINT CHECK (n BETWEEN 2 AND 1)", "holds for no value");
+    wrong("BIGINT DEFAULT 0 CHECK (n >= 1)", "the default of parameter 'n' is outside its CHECK");
+    wrong("VARCHAR CHECK (n >= 1)", "is not a number");
+    wrong("BIGINT CHECK n >= 1", "expected '('");
+}

@@ -2,6 +2,9 @@
 //!
 //! `result='object'`: the query gives one row and the reply is that row as a JSON object; no row is 404.
 //! `result='rows'`: `{"rows":[{…},…]}`, or NDJSON, CSV or Arrow by `Accept`.
+//!
+//! A reply that depends on nothing but its tables and its parameters has an `ETag`; a client that sends it back gets 304
+//! while no table has changed. The statement is planned for that, its rows are not read.
 
 use std::sync::Arc;
 
@@ -11,6 +14,7 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
+use super::tag::Tag;
 use super::{Endpoint, arguments};
 use crate::base::{Classify, Kind};
 use crate::catalog::EndpointResult;
@@ -54,6 +58,7 @@ async fn answer(
 
     let request_id = request.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId("".into()));
     let session = Session::new(&*request_id.0, ANONYMOUS, Origin::Endpoint);
+    let question = [arguments.sql.clone(), format!("{:?}", arguments.values), format.media_type().to_owned()];
     let statement = query::Request {
         declared: facts.declared(endpoint, &arguments.values),
         params: Params::Named(arguments.values),
@@ -68,7 +73,11 @@ async fn answer(
     let Outcome::Rows(stream) = answer.outcome else {
         return Err(endpoint.broken("its statement gives no rows"));
     };
-    match endpoint.result {
+    let tag = answer.state.map(|state| Tag::new(&state, &question.each_ref().map(String::as_str)));
+    if let Some(tag) = tag.as_ref().filter(|tag| tag.is_known(&request.headers)) {
+        return Ok(tag.not_modified(head.headers()));
+    }
+    let response = match endpoint.result {
         EndpointResult::Rows => reply::rows(head, stream, format, JsonShape::Objects).await,
         EndpointResult::Object => match reply::single(stream).await?.as_slice() {
             [] => Err(Problem::not_found(format!("endpoint '{}' has no answer for these parameters", endpoint.name))),
@@ -78,5 +87,9 @@ async fn answer(
             }
             [_, ..] => Err(endpoint.broken("result='object' but the query gave more than one row")),
         },
-    }
+    }?;
+    Ok(match tag {
+        Some(tag) => tag.put_on(response),
+        None => response,
+    })
 }

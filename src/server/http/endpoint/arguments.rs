@@ -46,7 +46,12 @@ pub fn read(
         let data_type = facts.parameter_type(parameter);
         match given.as_slice() {
             [text] => {
-                values.insert(name.to_owned(), typed(name, text, &data_type)?);
+                let value = typed(name, text, &data_type)?;
+                if let (false, Some(range)) = (parameter.range.holds(&value), parameter.range.text()) {
+                    let detail = format!("parameter '{name}': {} is out of range; it takes {range}", shown(text));
+                    return Err(Problem::parameter(name, detail));
+                }
+                values.insert(name.to_owned(), value);
                 sent.insert(name);
             }
             [] => match &parameter.default {

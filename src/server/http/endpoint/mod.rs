@@ -13,6 +13,8 @@
 mod answer;
 mod arguments;
 mod path;
+mod range;
+mod tag;
 mod template;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +27,7 @@ use tokio::sync::OnceCell;
 
 pub use answer::serve;
 pub use path::{Captured, PathTemplate};
+use range::Range;
 use template::{Fill, QueryTemplate, filter_placeholder};
 
 use super::problem::Problem;
@@ -52,6 +55,7 @@ pub struct Parameter {
     pub data_type: DataType,
     pub in_path: bool,
     pub default: Option<ParameterDefault>,
+    pub range: Range,
 }
 
 /// What stands for a parameter that was not sent.
@@ -103,16 +107,19 @@ fn filter_key(column: &str) -> String {
 impl Endpoint {
     fn compile(name: &str, definition: &EndpointDefinition) -> Result<Self, String> {
         let path = PathTemplate::new(&definition.path);
-        let parameters = definition.parameters.iter().map(|parameter| Parameter {
-            name: parameter.name.clone(),
-            data_type: parameter.data_type.clone(),
-            in_path: path.parameters().any(|name| name == parameter.name),
-            default: parameter.default.as_deref().map(|text| ParameterDefault::new(text, &parameter.data_type)),
+        let parameters = definition.parameters.iter().map(|parameter| {
+            Ok(Parameter {
+                name: parameter.name.clone(),
+                data_type: parameter.data_type.clone(),
+                in_path: path.parameters().any(|name| name == parameter.name),
+                default: parameter.default.as_deref().map(|text| ParameterDefault::new(text, &parameter.data_type)),
+                range: Range::new(&parameter.range, &parameter.data_type)?,
+            })
         });
         Ok(Self {
             name: name.to_owned(),
             description: definition.description.clone(),
-            parameters: parameters.collect(),
+            parameters: parameters.collect::<Result<_, String>>()?,
             path,
             filters: definition.filters.clone(),
             result: definition.result,

@@ -1,0 +1,149 @@
+//! The Flight SQL server, asked by arrow-flight's own client over a real connection.
+
+use adlake::app::{App, Running};
+use adlake::base::{Clock, Timestamp};
+use adlake::config;
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type};
+use arrow_flight::FlightInfo;
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::CommandGetTables;
+use arrow_flight::sql::client::FlightSqlServiceClient;
+use futures::TryStreamExt;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+struct Server {
+    running: Running,
+    client: FlightSqlServiceClient<Channel>,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// With a table `t (id, name)` of three rows.
+    async fn start() -> Self {
+        // Other tests may have installed it before.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let location = folder.path().join("lake").display().to_string();
+        let fixed = [("lake.location", location.as_str()), ("lake.sql", ""), ("http.port", "0"), ("flight.port", "0")];
+        let overrides: Vec<(String, String)> = fixed.map(|(key, value)| (key.into(), value.into())).into();
+        let loaded = config::load(None, &[], &overrides).unwrap();
+        let clock = Clock::manual(Timestamp(1_510_056_000_000_000));
+        let running = App::open(loaded, clock).await.unwrap().serve().await.unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{}", running.addresses.flight)).unwrap();
+        let client = FlightSqlServiceClient::new(endpoint.connect().await.unwrap());
+        let mut server = Self { running, client, _folder: folder };
+        server.client.execute_update("CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR)".into(), None).await.unwrap();
+        let insert = "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, NULL)";
+        assert_eq!(server.client.execute_update(insert.into(), None).await.unwrap(), 3);
+        server
+    }
+
+    /// The rows behind every ticket of `info`.
+    async fn fetch(&mut self, info: FlightInfo) -> Vec<RecordBatch> {
+        let mut batches = Vec::new();
+        for endpoint in info.endpoint {
+            let rows = self.client.do_get(endpoint.ticket.unwrap()).await.unwrap();
+            batches.extend(rows.try_collect::<Vec<_>>().await.unwrap());
+        }
+        batches
+    }
+
+    async fn query(&mut self, sql: &str) -> Vec<RecordBatch> {
+        let info = self.client.execute(sql.to_owned(), None).await.unwrap();
+        self.fetch(info).await
+    }
+
+    async fn stop(self) {
+        // A connection kept open is waited for.
+        drop(self.client);
+        assert!(self.running.app.stop().await, "did not stop in time");
+    }
+}
+
+fn integers(batches: &[RecordBatch]) -> Vec<i64> {
+    batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+}
+
+fn code(error: &FlightError) -> (Code, String, String) {
+    let FlightError::Tonic(status) = error else { panic!("not a status: {error}") };
+    let sqlstate = status.metadata().get("sqlstate").map(|value| value.to_str().unwrap().to_owned());
+    (status.code(), sqlstate.unwrap_or_default(), status.message().to_owned())
+}
+
+#[tokio::test]
+async fn queries_and_updates() {
+    let mut server = Server::start().await;
+    assert_eq!(integers(&server.query("SELECT id FROM t ORDER BY id DESC").await), [3, 2, 1]);
+    let empty = server.query("SELECT id FROM t WHERE id > 3").await;
+    assert!(integers(&empty).is_empty());
+    let insert = "INSERT INTO t SELECT id + 10, name FROM t WHERE id < 3";
+    assert_eq!(server.client.execute_update(insert.into(), None).await.unwrap(), 2);
+    assert_eq!(integers(&server.query("SELECT count(*) FROM t").await), [5], "acknowledged is visible");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn prepared_statements_take_parameters() {
+    let mut server = Server::start().await;
+    let sql = "SELECT id FROM t WHERE id >= $1 ORDER BY id";
+    let mut prepared = server.client.prepare(sql.to_owned(), None).await.unwrap();
+    let [parameter] = prepared.parameter_schema().unwrap().fields().as_ref() else { panic!("one parameter") };
+    assert_eq!(parameter.data_type(), &DataType::Int64);
+    assert_eq!(prepared.dataset_schema().unwrap().field(0).name(), "id");
+    for (from, expected) in [(2, vec![2, 3]), (3, vec![3]), (4, vec![])] {
+        let bound = RecordBatch::try_from_iter([("1", Arc::new(Int64Array::from(vec![from])) as _)]).unwrap();
+        prepared.set_parameters(bound).unwrap();
+        let info = prepared.execute().await.unwrap();
+        assert_eq!(integers(&server.fetch(info).await), expected);
+    }
+    prepared.close().await.unwrap();
+
+    let mut insert = server.client.prepare("INSERT INTO t (id) VALUES ($1)".to_owned(), None).await.unwrap();
+    let rows = RecordBatch::try_from_iter([("1", Arc::new(Int64Array::from(vec![7, 8])) as _)]).unwrap();
+    insert.set_parameters(rows).unwrap();
+    assert_eq!(insert.execute_update().await.unwrap(), 2);
+    assert_eq!(integers(&server.query("SELECT id FROM t WHERE name IS NULL ORDER BY id").await), [3, 7, 8]);
+    insert.close().await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn tables_are_listed() {
+    let mut server = Server::start().await;
+    let mut names = async |pattern: &str| {
+        let request = CommandGetTables {
+            table_name_filter_pattern: Some(pattern.to_owned()),
+            db_schema_filter_pattern: Some("public".to_owned()),
+            include_schema: true,
+            ..CommandGetTables::default()
+        };
+        let info = server.client.get_tables(request).await.unwrap();
+        let batches = server.fetch(info).await;
+        let names = |batch: &RecordBatch| {
+            let names = batch.column_by_name("table_name").unwrap().as_string::<i32>().clone();
+            assert_eq!(batch.column_by_name("table_schema").unwrap().null_count(), 0, "schemas were asked for");
+            names.iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+        };
+        batches.iter().flat_map(names).collect::<Vec<String>>()
+    };
+    assert_eq!(names("%").await, ["t"]);
+    assert!(names("no such%").await.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn errors_carry_code_and_sqlstate() {
+    let mut server = Server::start().await;
+    let error = server.client.execute("SELECT * FROM tt".to_owned(), None).await.unwrap_err();
+    let (code_of, sqlstate, message) = code(&error);
+    assert_eq!((code_of, sqlstate.as_str()), (Code::NotFound, "42P01"), "{message}");
+    assert!(message.contains("'tt'") && message.contains("did you mean 't'?"), "{message}");
+    let error = server.client.prepare("SELEC 1".to_owned(), None).await.unwrap_err();
+    assert_eq!(code(&error).0, Code::InvalidArgument);
+    assert_eq!(integers(&server.query("SELECT 1").await), [1], "the connection lives on");
+    server.stop().await;
+}
