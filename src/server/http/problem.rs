@@ -29,8 +29,14 @@ pub struct Problem {
     allow: Option<&'static str>,
     /// Sending the same again may help after this long (429, 503).
     retry_after: Option<Span>,
-    /// `host:port` of the HTTP server that would take the request.
-    owner: Option<String>,
+    elsewhere: Option<Box<Elsewhere>>,
+}
+
+/// Another process takes the request.
+#[derive(Clone, Debug)]
+struct Elsewhere {
+    /// `host:port` of its HTTP server.
+    owner: String,
     /// Where to send the request instead (307).
     location: Option<String>,
 }
@@ -46,8 +52,7 @@ impl Problem {
             parameter: None,
             allow: None,
             retry_after: None,
-            owner: None,
-            location: None,
+            elsewhere: None,
         }
     }
 
@@ -77,8 +82,8 @@ impl Problem {
 
     /// When another process would take the request: 307 to the same path there (RFC 9110, 15.4.8).
     pub fn redirected(mut self, path_and_query: &str) -> Self {
-        if let Some(owner) = &self.owner {
-            self.location = Some(format!("http://{owner}{path_and_query}"));
+        if let Some(elsewhere) = &mut self.elsewhere {
+            elsewhere.location = Some(format!("http://{}{path_and_query}", elsewhere.owner));
             self.status = StatusCode::TEMPORARY_REDIRECT.as_u16();
         }
         self
@@ -129,7 +134,8 @@ impl Problem {
         if matches!(self.status, 429 | 503) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(self.retry_after)));
         }
-        if let Some(location) = self.location.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+        let location = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.location.as_deref());
+        if let Some(location) = location.and_then(|text| HeaderValue::from_str(text).ok()) {
             headers.insert(LOCATION, location);
         }
         response
@@ -177,8 +183,8 @@ impl IntoResponse for Problem {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let Fault { kind, message, position, retry_after, owner } = fault;
-        let owner = owner.map(|owner| owner.http);
-        Self { position, retry_after, owner, ..Self::new(kind, message) }
+        let elsewhere = owner.map(|owner| Box::new(Elsewhere { owner: owner.http, location: None }));
+        Self { position, retry_after, elsewhere, ..Self::new(kind, message) }
     }
 }
 
