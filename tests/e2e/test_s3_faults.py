@@ -129,7 +129,9 @@ def test_nothing_is_lost_or_doubled_behind_a_bad_network(tmp_path):
         load.stop.set()
         for thread in threads:
             thread.join()
-        assert not failures, (failures, server.tail())
+        if failures:
+            server.kill()
+            raise AssertionError((failures, server.tail()))
 
         proxy.pause()
         server.sql("REFRESH MATERIALIZED VIEW fault_batches")
