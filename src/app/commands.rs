@@ -80,7 +80,7 @@ impl Commands for Wiring {
                 ObjectKind::MaterializedView => format!("materialized view '{table}' has no files yet"),
                 kind => format!("'{table}' is a {kind}; only tables and materialized views have files"),
             };
-            return Err(CommandError { kind: Kind::InvalidArgument, message });
+            return Err(CommandError::new(Kind::InvalidArgument, message));
         };
         match work {
             MaintainWork::Optimize => self.optimize(path, &context).await,
@@ -127,7 +127,7 @@ fn one_row(numbers: &[(&str, u64)]) -> Result<RecordBatch, CommandError> {
     let column = |number: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![i64::try_from(number).ok()])) };
     let columns = numbers.iter().map(|(name, number)| (*name, column(*number), true));
     RecordBatch::try_from_iter_with_nullable(columns)
-        .map_err(|error| CommandError { kind: Kind::Internal, message: format!("cannot report the work: {error}") })
+        .map_err(|error| CommandError::new(Kind::Internal, format!("cannot report the work: {error}")))
 }
 
 /// The rejects to replay: first whole the ones an interrupted replay of the table had begun, then those asked for.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::AppendReport;
-use super::batch::Rejection;
+use super::batch::{Rejection, RowFormat};
 use super::request::Producer;
 use crate::storage::{CommitRecord, TableVersion};
 
@@ -90,8 +90,9 @@ impl StoredAnswer {
     }
 
     fn report(&self, version: TableVersion) -> AppendReport {
-        let rejection =
-            |stored: &StoredRejection| Rejection::new(stored.line, stored.field.as_deref(), stored.reason.clone(), b"");
+        let rejection = |stored: &StoredRejection| {
+            Rejection::new(stored.line, stored.field.as_deref(), stored.reason.clone(), RowFormat::Json, b"")
+        };
         AppendReport {
             accepted: self.accepted,
             duplicates: self.duplicates,
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn answers_are_given_again_from_memory_and_from_the_log() {
         let producers = Producers::default();
-        let rejected = [Rejection::new(2, Some("n"), "is bad", b"{}")];
+        let rejected = [Rejection::new(2, Some("n"), "is bad", RowFormat::Json, b"{}")];
         let answer = StoredAnswer::new(&producer(3), 5, 1, &rejected);
         producers.committed(vec![answer.clone()], TableVersion(9));
         assert_eq!(producers.last("p"), Some(3));

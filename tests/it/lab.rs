@@ -188,12 +188,12 @@ impl Commands for Writer {
         _context: CommandContext,
     ) -> Result<(RecordBatch, String), CommandError> {
         let message = "OPTIMIZE and VACUUM are tested with the app".to_owned();
-        Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
+        Err(CommandError::new(adlake::base::Kind::Unimplemented, message))
     }
 
     async fn replay(&self, _replay: Replay, _context: CommandContext) -> Result<WriteReport, CommandError> {
         let message = "REPLAY is tested with ingest".to_owned();
-        Err(CommandError { kind: adlake::base::Kind::Unimplemented, message })
+        Err(CommandError::new(adlake::base::Kind::Unimplemented, message))
     }
 
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {

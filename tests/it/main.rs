@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what should not happen fails the test")]
 
 mod cli;
-mod grpc;
 mod flight;
+mod grpc;
 mod http;
 mod ingest;
 mod lab;

@@ -166,7 +166,7 @@ pub enum ShowTarget {
 }
 
 /// First words of statements that are known and refused, with what to do instead.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 23] = [
     ("UPDATE", "rows are not changed in place: load a snapshot table, or insert corrections"),
     ("DELETE", "rows are not deleted one by one: DROP TABLE removes all"),
     ("MERGE", "load a table of kind='snapshot' instead"),

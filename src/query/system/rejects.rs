@@ -11,7 +11,7 @@ use crate::query::params::sql_name;
 use crate::storage::{StorageError, TableSnapshot};
 
 /// Folder of the table below `tables/`; no user's table can have this name.
-pub(super) const PATH: &str = \"_rejects\";
+pub(super) const PATH: &str = "_rejects";
 /// Folder of what REPLAY REJECTS did.
 const REPLAYS_PATH: &str = "_replays";
 const HIDDEN_REJECTS: &str = "_rejects";
