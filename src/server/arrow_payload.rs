@@ -125,7 +125,7 @@ mod tests {
     fn written(compression: Option<CompressionType>) -> Bytes {
         let words: ArrayRef = Arc::new(StringArray::from(vec!["the same words again"; 5_000]));
         let view: ArrayRef = Arc::new(StringViewArray::from(vec!["the same words again"; 5_000]));
-        let keyed: DictionaryArray<Int32Type> = vec!["a", "b", "a", "c", "a"].repeat(1_000).into_iter().collect();
+        let keyed: DictionaryArray<Int32Type> = ["a", "b", "a", "c", "a"].repeat(1_000).into_iter().collect();
         let columns = [("words", words), ("view", view), ("keyed", Arc::new(keyed) as ArrayRef)];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();

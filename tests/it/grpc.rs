@@ -310,7 +310,8 @@ async fn a_client_that_reads_no_answers_is_paused() {
     let settings = [("lake.sql", concat!(env!("CARGO_MANIFEST_DIR"), "/sql")), ("server.append_batches", "2")];
     let server = Server::with(&settings).await;
     // The client's window for answers: a few fit, then the server has to keep them.
-    let narrow = Channel::from_shared(format!("http://{}", server.flight())).unwrap().initial_stream_window_size(64);
+    let narrow =
+        Channel::from_shared(format!("http://{}", server.flight())).unwrap().initial_stream_window_size(64_u32);
     let mut client = IngestClient::new(narrow.connect().await.unwrap());
     let (send, requests) = tokio::sync::mpsc::channel(1);
     let mut replies = client.append_stream(ReceiverStream::new(requests)).await.unwrap().into_inner();
