@@ -87,7 +87,7 @@ async fn files_are_loaded_in_order_and_once_over_restarts() {
     landing.look().await;
     assert_eq!(landing.look().await, (3, 0, 0));
     let files = landing.files().await;
-    assert_eq!(files[3..], ["b.csv loaded 2", "a.ndjson loaded 1", "c.csv already loaded 0"].map(str::to_owned)[..]);
+    assert_eq!(files[3..], ["b.csv loaded 2", "c.csv already loaded 0", "a.ndjson loaded 1"].map(str::to_owned)[..]);
 }
 
 #[tokio::test]
