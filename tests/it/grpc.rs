@@ -357,7 +357,7 @@ async fn stopping_answers_what_was_read_and_ends_open_streams() {
 async fn fail_refuses_the_whole_request() {
     let (server, mut client) = shipped().await;
     let request = AppendRequest { on_bad_row: OnBadRow::Fail.into(), ..clicks(vec![click("1"), Click::default()]) };
-    refused(&mut client, request, Code::InvalidArgument, "row 2").await;
+    refused(&mut client, request, Code::InvalidArgument, "line 2").await;
     assert_eq!(server.rows("SELECT count(*) FROM clicks").await, json!([[0]]));
     server.stop().await;
 }
