@@ -96,7 +96,7 @@ impl Core {
     }
 
     async fn decode(&self, target: &Target, payload: Payload, size: usize) -> Result<Body, IngestError> {
-        let validator = self.targets.validator(target, Arrival::Event)?;
+        let validator = self.targets.validator(target, Arrival::Event);
         let limit = self.config.max_row_size.as_usize();
         let (columns, unknown) = (target.columns.clone(), target.definition.ingest.unknown_fields);
         let decode = move || decode_payload(payload, (&columns, unknown), &validator, limit);

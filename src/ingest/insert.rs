@@ -88,7 +88,7 @@ impl Core {
         cancel: CancellationToken,
     ) -> Result<AppendReport, IngestError> {
         let target = self.targets.resolve(table).await?;
-        let validator = self.targets.validator(&target, Arrival::Backfill)?;
+        let validator = self.targets.validator(&target, Arrival::Backfill);
         let inserting = Inserting::new(&target, validator);
         let report = match target.snapshot_key() {
             Some(_) => self.insert_snapshot(&target, inserting, rows, &task).await?,

@@ -12,7 +12,7 @@ use super::bucket::Buckets;
 use super::dedup::Dedup;
 use super::key_budget::KeyBudget;
 use super::producers::Producers;
-use super::validate::{Arrival, Validator};
+use super::validate::{Arrival, Rules, Validator};
 use super::writer::Writer;
 use crate::base::Clock;
 use crate::catalog::{Catalog, CatalogError, CatalogSnapshot, Definition, Object, TableDefinition, TableKind};
@@ -28,6 +28,17 @@ pub struct Target {
     pub writer: Arc<Writer>,
     /// How its events fall into event-time buckets.
     pub buckets: Option<Buckets>,
+    /// Its CHECKs, planned.
+    rules: Arc<Rules>,
+}
+
+/// What follows from a definition; kept while the definition and the columns stay the same.
+#[derive(Clone)]
+struct Compiled {
+    object: Arc<Object>,
+    columns: SchemaRef,
+    definition: Arc<TableDefinition>,
+    rules: Arc<Rules>,
 }
 
 /// Finds tables by name; keeps one writer per table.
@@ -37,11 +48,12 @@ pub struct Targets {
     clock: Clock,
     pub budget: KeyBudget,
     writers: Mutex<HashMap<String, Arc<Writer>>>,
+    compiled: Mutex<HashMap<String, Compiled>>,
 }
 
 impl Targets {
     pub fn new(lake: Lake, catalog: Arc<Catalog>, clock: Clock, budget: KeyBudget) -> Self {
-        Self { lake, catalog, clock, budget, writers: Mutex::default() }
+        Self { lake, catalog, clock, budget, writers: Mutex::default(), compiled: Mutex::default() }
     }
 
     /// The table called `name`, at its newest definition.
@@ -50,12 +62,9 @@ impl Targets {
     /// When there is none, or `name` is something rows do not go into.
     pub async fn resolve(&self, name: &str) -> Result<Target, IngestError> {
         let object = self.object(name).await?;
-        let definition = match &object.definition {
-            Definition::Table(definition) => Arc::new(definition.clone()),
-            Definition::View(_) | Definition::MaterializedView(_) | Definition::Endpoint(_) => {
-                let message = format!("'{name}' is a {}: rows go into tables", object.kind);
-                return Err(IngestError::Invalid { message });
-            }
+        let Definition::Table(definition) = &object.definition else {
+            let message = format!("'{name}' is a {}: rows go into tables", object.kind);
+            return Err(IngestError::Invalid { message });
         };
         let path = object.table_path.as_deref().unwrap_or(&object.name);
         let table = self.lake.open_table(path).await?;
@@ -64,6 +73,7 @@ impl Targets {
             // Another process has added a column since the log was last looked at.
             columns = table.refresh().await?.columns();
         }
+        let Compiled { definition, rules, .. } = self.compiled(&object, definition, &columns)?;
         let buckets = Buckets::of(&definition);
         let writer = {
             let mut writers = self.writers.lock();
@@ -76,7 +86,30 @@ impl Targets {
             }
             known.clone()
         };
-        Ok(Target { name: object.name.clone(), definition, columns, writer, buckets })
+        Ok(Target { name: object.name.clone(), definition, columns, writer, buckets, rules })
+    }
+
+    fn compiled(
+        &self,
+        object: &Arc<Object>,
+        definition: &TableDefinition,
+        columns: &SchemaRef,
+    ) -> Result<Compiled, IngestError> {
+        let mut known = self.compiled.lock();
+        if let Some(compiled) = known.get(&object.name)
+            && Arc::ptr_eq(&compiled.object, object)
+            && compiled.columns == *columns
+        {
+            return Ok(compiled.clone());
+        }
+        let compiled = Compiled {
+            object: object.clone(),
+            columns: columns.clone(),
+            definition: Arc::new(definition.clone()),
+            rules: Rules::new(definition, columns)?,
+        };
+        known.insert(object.name.clone(), compiled.clone());
+        Ok(compiled)
     }
 
     async fn object(&self, name: &str) -> Result<Arc<Object>, CatalogError> {
@@ -88,8 +121,9 @@ impl Targets {
         }
     }
 
-    pub fn validator(&self, target: &Target, arrival: Arrival) -> Result<Validator, IngestError> {
-        Validator::new((&target.name, &target.definition), &target.columns, arrival, self.clock.now())
+    /// The rules of the table at this moment.
+    pub fn validator(&self, target: &Target, arrival: Arrival) -> Validator {
+        Validator::at(target.rules.clone(), (&target.name, &target.definition), arrival, self.clock.now())
     }
 
     /// Tables written to by this process, and their writers.

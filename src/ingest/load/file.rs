@@ -134,7 +134,7 @@ impl Core {
             load: load.clone(),
             file: content.name.clone(),
             file_bytes: content.bytes,
-            validator: self.targets.validator(&load.target, Arrival::Backfill)?,
+            validator: self.targets.validator(&load.target, Arrival::Backfill),
             sink,
             rejects: self.rejects.clone(),
             runtime: Handle::current(),

@@ -85,7 +85,7 @@ impl Core {
         let pending = rows.first().and_then(|row| row.pending.clone());
         loop {
             let target = self.targets.resolve(table).await?;
-            let validator = self.targets.validator(&target, Arrival::Backfill)?;
+            let validator = self.targets.validator(&target, Arrival::Backfill);
             let (columns, unknown) = (target.columns.clone(), target.definition.ingest.unknown_fields);
             let again = rows.clone();
             let reread = blocking(move || reread(&again, &columns, unknown, &validator)).await?;
