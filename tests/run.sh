@@ -60,6 +60,6 @@ if wanted s3; then
   [ -x "$ADLAKE" ] || { echo "no binary at $ADLAKE; run the release stage first" >&2; exit 1; }
   # What differs on a bucket: clients, plain Delta readers, kills and replicas. The REPL and start-up do not know where the lake is.
   ADLAKE_TEST_LAKE=s3 ADLAKE_KILLS="${ADLAKE_KILLS:-15}" "$VENV/bin/python" -m pytest -q -rs \
-    tests/e2e/test_adbc.py tests/e2e/test_jdbc.py tests/e2e/test_readers.py tests/e2e/test_kill.py tests/e2e/test_read_only.py
+    tests/e2e/test_adbc.py tests/e2e/test_jdbc.py tests/e2e/test_readers.py tests/e2e/test_kill.py tests/e2e/test_read_only.py tests/e2e/test_ingest.py
 fi
 stage "done"

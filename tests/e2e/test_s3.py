@@ -55,9 +55,7 @@ def rows(start, count):
 
 
 def post(server, body):
-    request = urllib.request.Request(server.http_url + "/v1/tables/events/rows", body, {"content-type": "application/x-ndjson"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.loads(response.read())
+    return server.rows("events", body)
 
 
 def test_a_lake_in_a_bucket(serve, gateway):

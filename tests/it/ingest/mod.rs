@@ -6,6 +6,7 @@ mod landing;
 mod maintenance;
 mod replay;
 mod requests;
+mod simulation;
 mod snapshots;
 mod streaming;
 mod validation;
