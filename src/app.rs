@@ -10,13 +10,12 @@
 mod commands;
 mod doctor;
 mod listen;
+mod protocols;
 mod state;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-
-use tokio::net::TcpListener;
 
 use crate::base::{Classify, Clock, Kind, Tasks, chain};
 use crate::catalog::{Catalog, Plan, load_project, plan};
@@ -25,7 +24,6 @@ use crate::ingest::{IngestParts, Ingestor};
 use crate::jobs;
 use crate::materialize::{RefreshParts, Refresher};
 use crate::query::{Engine, EngineParts};
-use crate::server::{flight_sql, grpc, http};
 use crate::storage::{Address, Lake, LakeLocation, Leases, Maintainer};
 
 pub use crate::storage::{Check, InitMode, InitStep, StepOutcome, Verdict};
@@ -207,52 +205,5 @@ impl App {
         let applied = self.apply_project(Path::new(folder)).await?;
         tracing::info!(%folder, changes = applied.changes.len(), "definitions applied");
         Ok(())
-    }
-
-    fn start_http(&self, listener: TcpListener) {
-        let lake = self.lake.clone();
-        let ready = Arc::new(move || {
-            let lake = lake.clone();
-            let probe = async move { lake.probe().await.map_err(|error| error.public_message()) };
-            Box::pin(probe) as futures::future::BoxFuture<'static, Result<(), String>>
-        });
-        let parts = http::HttpParts {
-            engine: self.engine.clone(),
-            ingestor: self.ingestor.clone(),
-            catalog: self.catalog.clone(),
-            server: self.loaded.config.server.clone(),
-            config: self.loaded.config.http.clone(),
-            clock: self.clock.clone(),
-            tasks: self.tasks.clone(),
-            ready,
-        };
-        self.tasks.spawn("http", async move {
-            if let Err(error) = http::serve(parts, listener).await {
-                tracing::error!(%error, "HTTP server ended; restart the process");
-            }
-        });
-    }
-
-    fn start_flight(&self, listener: TcpListener) {
-        let parts = flight_sql::FlightParts {
-            engine: self.engine.clone(),
-            ingestor: self.ingestor.clone(),
-            catalog: self.catalog.clone(),
-            server: self.loaded.config.server.clone(),
-            config: self.loaded.config.flight.clone(),
-            clock: self.clock.clone(),
-            tasks: self.tasks.clone(),
-        };
-        let ingest = grpc::routes(grpc::GrpcParts {
-            ingestor: self.ingestor.clone(),
-            server: self.loaded.config.server.clone(),
-            config: self.loaded.config.flight.clone(),
-            tasks: self.tasks.clone(),
-        });
-        self.tasks.spawn("flight", async move {
-            if let Err(error) = flight_sql::serve(parts, ingest, listener).await {
-                tracing::error!(%error, "Flight SQL server ended; restart the process");
-            }
-        });
     }
 }

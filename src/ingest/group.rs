@@ -354,8 +354,9 @@ impl Group<'_> {
         }
         let staged = Staged { files, pending: dedup.into_pending() };
         match self.guard.seal(staged, label, &self.core.task).await? {
-            Sealed::Committed(version) | Sealed::AlreadyCommitted(version) => Ok(Some((version, prepared.counts))),
-            Sealed::Repeats => Ok(None),
+            Sealed::Committed(version) => Ok(Some((version, prepared.counts))),
+            // Another process has answered one of the producers meanwhile; nothing of this group is committed.
+            Sealed::AlreadyCommitted(_) | Sealed::Repeats => Ok(None),
         }
     }
 
