@@ -94,7 +94,8 @@ impl Queue {
         self.state.lock().jobs.push_back(job);
     }
 
-    pub fn len(&self) -> usize {
+    /// Requests that wait.
+    pub fn waiting(&self) -> usize {
         self.state.lock().jobs.len()
     }
 
@@ -137,6 +138,9 @@ struct Member {
     job: Job,
     rows: Range<usize>,
 }
+
+/// Jobs that were not committed, and why.
+type Failed = Box<(Vec<Job>, IngestError)>;
 
 /// The group's rows as one batch.
 struct Rows {
@@ -215,7 +219,7 @@ impl Group<'_> {
         }
         let (members, rows) = match self.gather(new, &snapshot.columns()) {
             Ok(gathered) => gathered,
-            Err(failed) => return Err(failed),
+            Err(failed) => return Err(*failed),
         };
         match self.commit_rows(&members, rows, &snapshot).await {
             Ok(Some((version, counts))) => {
@@ -303,7 +307,7 @@ impl Group<'_> {
     }
 
     /// All rows as one batch in the table's present columns.
-    fn gather(&self, jobs: Vec<Job>, columns: &SchemaRef) -> Result<(Vec<Member>, Rows), (Vec<Job>, IngestError)> {
+    fn gather(&self, jobs: Vec<Job>, columns: &SchemaRef) -> Result<(Vec<Member>, Rows), Failed> {
         let mut batches: Vec<RecordBatch> = Vec::new();
         let (mut ranges, mut end) = (Vec::with_capacity(jobs.len()), 0);
         for job in &jobs {
@@ -312,7 +316,7 @@ impl Group<'_> {
                 end += batch.row_count();
                 match conform_columns(&batch.rows, columns) {
                     Ok(rows) => batches.push(rows),
-                    Err(error) => return Err((jobs, error)),
+                    Err(error) => return Err(Box::new((jobs, error))),
                 }
             }
             ranges.push(start..end);
@@ -326,7 +330,10 @@ impl Group<'_> {
                 let members = jobs.into_iter().zip(ranges).map(|(job, rows)| Member { job, rows }).collect();
                 Ok((members, Rows { batch: Batch { rows, state: Valid }, keep: None }))
             }
-            Err(error) => Err((jobs, IngestError::Internal { message: format!("cannot join requests: {error}") })),
+            Err(error) => {
+                let message = format!("cannot join requests: {error}");
+                Err(Box::new((jobs, IngestError::Internal { message })))
+            }
         }
     }
 

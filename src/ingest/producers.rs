@@ -245,7 +245,7 @@ mod tests {
         let info = serde_json::json!({ INFO_FIELD: [answer] });
         let at = crate::base::Timestamp(0);
         let commit = CommitRecord { version: TableVersion(9), committed_at: at, operation: "APPEND".to_owned(), info };
-        for report in [producers.answer(&producer(3)), answer_in(&[commit.clone()], &producer(3))] {
+        for report in [producers.answer(&producer(3)), answer_in(std::slice::from_ref(&commit), &producer(3))] {
             let report = report.unwrap();
             assert_eq!(
                 (report.accepted, report.duplicates, report.version, report.replayed),

@@ -74,7 +74,7 @@ fn state(table: String, writer: &Writer) -> IngestState {
     let totals = &writer.totals;
     IngestState {
         table,
-        requests_waiting: writer.queue.len() as u64,
+        requests_waiting: writer.queue.waiting() as u64,
         requests: read(&totals.requests),
         commits: read(&totals.commits),
         accepted: read(&totals.accepted),

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 30;
 const STEPS: usize = 24;
 /// Room for some days' keys only.
 const MEMORY: (&str, &str) = ("ingest.key_index_size", "256 KiB");
