@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 use super::batch::{Batch, Rejection, Valid};
 use super::decode::open_payload;
-use super::group::{self, Job};
+use super::group;
 use super::ingestor::Core;
+use super::queue::Job;
 use super::rejects::RejectSource;
 use super::target::Target;
 use super::validate::{Arrival, Validator, bad_rows_policy};

@@ -8,29 +8,26 @@
 //!
 //! While one group is being committed the next one gathers, so groups grow with the load and an idle server commits a
 //! single event at once. Under load a leader also waits a moment for more, at most `ingest.commit_delay_max`: see
-//! [`delay`]. A group commits with the version it has looked at; when another process was faster, everything is looked
+//! [`queue`](super::queue). A group commits with the version it has looked at; when another process was faster, everything is looked
 //! at again. The commit runs as a task of its own: a client that goes away takes nobody's answer with it.
 //!
 //! Source: DeWitt et al., "Implementation Techniques for Main Memory Database Systems" (SIGMOD 1984), section 5.2.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use arrow::array::BooleanArray;
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
-use super::admission::Permit;
 use super::append::{conform_columns, stream};
 use super::batch::{Batch, Rejection, Valid};
 use super::ingestor::Core;
 use super::producers::{INFO_FIELD, Step, StoredAnswer, answer_in, app_id, decide};
+use super::queue::Job;
 use super::rejects::RejectSource;
 use super::request::Producer;
 use super::state::Totals;
@@ -44,94 +41,12 @@ use crate::telemetry::metrics;
 
 /// Times a group is looked at again because another process committed meanwhile.
 const ATTEMPTS: usize = 20;
-/// Rows of one group at most; more wait for the next.
-const GROUP_ROWS_MAX: usize = 1 << 20;
 /// Newest commits searched for a watermark.
 const COMMITS_RESUMED: usize = 50;
 /// The commit info's field for the watermark, microseconds since 1970.
 const WATERMARK_FIELD: &str = "watermark";
 /// Commits searched for the answer to a repeated request.
 const HISTORY_SEARCHED: usize = 10_000;
-
-/// One request, ready to be committed.
-pub struct Job {
-    pub batches: Vec<Batch<Valid>>,
-    pub rejected: Vec<Rejection>,
-    pub producer: Option<Producer>,
-    pub source: &'static str,
-    pub reply: oneshot::Sender<Result<AppendReport, IngestError>>,
-    pub permit: Permit,
-}
-
-impl Job {
-    fn rows(&self) -> usize {
-        self.batches.iter().map(Batch::row_count).sum()
-    }
-}
-
-/// The requests that wait, and what the last group was like.
-#[derive(Default)]
-pub struct Queue {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Job>,
-    last: Option<LastGroup>,
-}
-
-/// What the leader of the next group goes by.
-#[derive(Clone, Copy, Debug)]
-struct LastGroup {
-    requests: usize,
-    took: Duration,
-    ended: Stopwatch,
-}
-
-impl Queue {
-    pub fn push(&self, job: Job) {
-        self.state.lock().jobs.push_back(job);
-    }
-
-    /// Requests that wait.
-    pub fn waiting(&self) -> usize {
-        self.state.lock().jobs.len()
-    }
-
-    /// What waits, in order, up to one group. Requests nobody waits for any more are left out.
-    fn take(&self) -> Vec<Job> {
-        let mut state = self.state.lock();
-        let (mut group, mut rows) = (Vec::new(), 0);
-        while let Some(job) = state.jobs.pop_front() {
-            if job.reply.is_closed() {
-                continue;
-            }
-            rows += job.rows();
-            if rows > GROUP_ROWS_MAX && !group.is_empty() {
-                state.jobs.push_front(job);
-                break;
-            }
-            group.push(job);
-        }
-        group
-    }
-
-    fn delay(&self, max: Duration) -> Duration {
-        let state = self.state.lock();
-        let last = state.last.map(|last| (last.requests, last.took, last.ended.elapsed()));
-        delay(last, state.jobs.len(), max)
-    }
-}
-
-/// How long a leader waits for more requests: nothing when the table was idle, else until about as many have come as last
-/// time, at most as long as the last commit took, at most `max`.
-fn delay(last: Option<(usize, Duration, Duration)>, waiting: usize, max: Duration) -> Duration {
-    match last {
-        Some((requests, took, since)) if since < took && waiting < requests => took.min(max),
-        _ => Duration::ZERO,
-    }
-}
 
 /// A job of the group and the rows of the group's batch that are its.
 struct Member {
@@ -174,7 +89,7 @@ pub(super) async fn lead(core: Arc<Core>, target: Target, guard: WriterGuard) {
     Totals::add(&totals.commits, 1);
     Totals::add(&totals.requests, requests as u64);
     totals.last_commit_ms.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    target.writer.queue.state.lock().last = Some(LastGroup { requests, took, ended: Stopwatch::start() });
+    target.writer.queue.answered(requests, took);
     let labels = [("table", target.name.as_str())];
     metrics().observe_seconds("ingest_commit_seconds", "Time of one group commit", &labels, took.as_secs_f64());
     metrics().count("ingest_commits", "Group commits", &labels, 1);
@@ -203,7 +118,7 @@ impl Group<'_> {
 
     /// Answers the jobs, or gives back those that have to be looked at again.
     async fn attempt(&mut self, jobs: Vec<Job>) -> Result<Vec<Job>, (Vec<Job>, IngestError)> {
-        let snapshot = match self.guard.advance(&self.core.task).await {
+        let snapshot = match self.look(&jobs).await {
             Ok(snapshot) => snapshot,
             Err(error) => return Err((jobs, error)),
         };
@@ -231,6 +146,30 @@ impl Group<'_> {
         }
     }
 
+    /// The version to go by. When a producer seems to have left something out, the log is looked at first: the process
+    /// that took its requests before this one may have committed them.
+    async fn look(&self, jobs: &[Job]) -> Result<Arc<TableSnapshot>, IngestError> {
+        let snapshot = self.guard.advance(&self.core.task).await?;
+        let mut firsts: HashMap<&str, u64> = HashMap::new();
+        for producer in jobs.iter().filter_map(|job| job.producer.as_ref()) {
+            firsts.entry(&producer.id).or_insert(producer.sequence);
+        }
+        let seems_left_out = |(id, sequence): (&&str, &u64)| {
+            matches!(decide(self.last_sequence(id, &snapshot), *sequence), Step::Gap { .. })
+        };
+        if !firsts.iter().any(seems_left_out) {
+            return Ok(snapshot);
+        }
+        self.target.writer.table.refresh().await?;
+        self.guard.advance(&self.core.task).await
+    }
+
+    /// The last sequence committed of a producer, as far as is known here.
+    fn last_sequence(&self, id: &str, snapshot: &TableSnapshot) -> Option<u64> {
+        let stored = snapshot.transaction_version(&app_id(id)).and_then(|last| u64::try_from(last).ok());
+        stored.max(self.target.writer.producers.last(id))
+    }
+
     /// The watermark goes on where the last commit that names one had come to.
     async fn resume_watermark(&self) -> Result<(), IngestError> {
         if self.target.buckets.is_none() || self.target.writer.watermark.lock().at().is_some() {
@@ -246,7 +185,6 @@ impl Group<'_> {
 
     /// Answers the requests that were committed before; gives back the others, in order.
     async fn without_repeats(&self, jobs: Vec<Job>, snapshot: &TableSnapshot) -> Vec<Job> {
-        let producers = &self.target.writer.producers;
         let mut reached: HashMap<String, u64> = HashMap::new();
         let mut new = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -254,8 +192,7 @@ impl Group<'_> {
                 new.push(job);
                 continue;
             };
-            let stored = snapshot.transaction_version(&app_id(&producer.id)).and_then(|last| u64::try_from(last).ok());
-            let last = reached.get(&producer.id).copied().max(stored).max(producers.last(&producer.id));
+            let last = reached.get(&producer.id).copied().max(self.last_sequence(&producer.id, snapshot));
             match decide(last, producer.sequence) {
                 Step::New => {
                     reached.insert(producer.id.clone(), producer.sequence);
@@ -475,21 +412,5 @@ fn fail(jobs: Vec<Job>, error: IngestError) {
     let error = Arc::new(error);
     for job in jobs {
         reply(job, Err(IngestError::Shared(error.clone())));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_idle_table_commits_at_once_and_a_busy_one_gathers() {
-        let ms = Duration::from_millis;
-        let max = ms(20);
-        assert_eq!(delay(None, 1, max), Duration::ZERO);
-        assert_eq!(delay(Some((5, ms(10), ms(500))), 1, max), Duration::ZERO, "idle");
-        assert_eq!(delay(Some((5, ms(10), ms(1))), 1, max), ms(10));
-        assert_eq!(delay(Some((5, ms(10), ms(1))), 5, max), Duration::ZERO, "as many as last time are here");
-        assert_eq!(delay(Some((5, ms(100), ms(1))), 1, max), max);
     }
 }

@@ -24,6 +24,7 @@ mod load_options;
 pub mod own_table;
 mod ownership;
 pub mod producers;
+pub mod queue;
 pub mod rejects;
 pub mod replay;
 pub mod request;

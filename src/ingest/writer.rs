@@ -18,10 +18,10 @@ use tokio::sync::OwnedMutexGuard;
 use super::IngestError;
 use super::bucket::Buckets;
 use super::dedup::Pending;
-use super::group::Queue;
 use super::key_budget::KeyBudget;
 use super::key_index::KeyIndex;
 use super::producers::Producers;
+use super::queue::Queue;
 use super::state::Totals;
 use super::watermark::Watermark;
 use crate::storage::{

@@ -371,7 +371,7 @@ public final class Checks {
             holds(!reader.isAlive(), "still running 20 s after cancel");
             // When the cancel meets the reader inside next(), driver 18.3 lets Flight's own unchecked exception through.
             Throwable told = outcome.get();
-            boolean unwrapped = String.valueOf(told.getMessage()).startsWith("CANCELLED");
+            boolean unwrapped = String.valueOf(told).contains("CANCELLED");
             holds(told instanceof SQLException || unwrapped, "outcome " + told);
         }
         equal(1L, ((Number) single(connection, "SELECT 1")).longValue(), "the connection lives on");
