@@ -12,8 +12,10 @@
 
 #![expect(clippy::print_stdout, reason = "a report for people is what this program is for")]
 
+mod measuring;
+
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,8 @@ use deltalake_core::DeltaTableBuilder;
 use deltalake_core::delta_datafusion::TableProviderBuilder;
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
+
+use measuring::{Folder, millis};
 
 const FILE_COUNTS: [u64; 3] = [100, 1_000, 5_000];
 const ROUNDS: usize = 41;
@@ -61,35 +65,9 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-fn millis(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1e3)
-}
-
-/// A temporary folder, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("adlake-planning-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the system's cleaning of its temporary folder.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Medians of planning: adlake, delta-rs, delta-rs with its eager snapshot.
 async fn compare(files: u64) -> Result<[Duration; 3]> {
-    let folder = Folder::create()?;
+    let folder = Folder::create("planning")?;
     let location = LakeLocation::Folder(folder.path().to_owned());
     let config = adlake::config::load(None, &[], &[])?.config.storage;
     let lake = Lake::open(&location, &config, Clock::system()).await?;

@@ -1,7 +1,7 @@
 //! Composition root: configuration → running parts, in order; and back again.
 //!
 //! ```text
-//! open:   lake → catalog → engine → ingestor, refresher → plug          (embedded: REPL, load, tests)
+//! open:   lake → catalog → engine → users and roles → ingestor, refresher → plug          (embedded: REPL, load, tests)
 //! serve:  open → apply sql/ → bind ports → jobs, HTTP, gRPC (Flight SQL, ingest)
 //! stop:   refuse → drain → give leases back
 //! ```
@@ -9,28 +9,31 @@
 
 mod commands;
 mod doctor;
+mod identity;
 mod listen;
 mod protocols;
 mod state;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::auth::Authenticator;
 use crate::base::{Classify, Clock, Kind, Tasks, chain};
 use crate::catalog::{Catalog, Plan, load_project, plan};
 use crate::config::Loaded;
 use crate::ingest::{IngestParts, Ingestor};
 use crate::jobs;
-use crate::materialize::{RefreshParts, Refresher};
+use crate::materialize::{RefreshParts, Refresher, Schedule};
 use crate::query::{Engine, EngineParts};
-use crate::storage::{Address, Lake, LakeLocation, Leases, Maintainer};
+use crate::server::Tls;
+use crate::storage::{Lake, LakeLocation, Leases, Maintainer};
 
 pub use crate::storage::{Check, InitMode, InitStep, StepOutcome, Verdict};
 pub use doctor::{doctor, init};
+pub use listen::{Addresses, Encryption};
 
 use commands::Wiring;
-use listen::{bind, bind_address, local};
+use listen::{Listeners, Protection, bind, bind_address, local};
 use state::States;
 
 /// The parts of one process over one lake. Cheap to clone; clones share the parts.
@@ -40,11 +43,14 @@ pub struct App {
     pub lake: Lake,
     pub catalog: Arc<Catalog>,
     pub engine: Engine,
+    pub authenticator: Arc<Authenticator>,
     pub ingestor: Ingestor,
+    pub refresher: Refresher,
     pub leases: Leases,
     pub maintainer: Arc<Maintainer>,
     pub clock: Clock,
     pub tasks: Tasks,
+    listeners: Arc<Listeners>,
 }
 
 /// Why the process could not start or a project could not be applied.
@@ -65,17 +71,12 @@ impl AppError {
     }
 }
 
-/// Addresses actually bound; a port configured as 0 is any free one.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    pub http: SocketAddr,
-    pub flight: SocketAddr,
-}
-
 /// A served app. Dropping it does not stop it; [`App::stop`] does.
 pub struct Running {
     pub app: App,
     pub addresses: Addresses,
+    /// For the user made because there was none; shown to whoever started the server, and never again.
+    pub first_token: Option<String>,
 }
 
 impl App {
@@ -104,6 +105,7 @@ impl App {
             tasks: tasks.clone(),
         };
         let engine = Engine::start(parts).await.map_err(|error| AppError::from_error(&error))?;
+        let authenticator = identity::guarded(&engine, (&lake, &clock), &config.auth).await?;
         let ingestor = Ingestor::new(IngestParts {
             lake: lake.clone(),
             catalog: catalog.clone(),
@@ -112,43 +114,80 @@ impl App {
             task: engine.task_context(),
             tasks: tasks.clone(),
         });
-        let refresher =
-            Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
+        let refresher = Refresher::new(RefreshParts {
+            engine: engine.clone(),
+            lake: lake.clone(),
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+            slice_rows: config.materialize.slice_rows,
+        });
         let mut maintenance = config.maintenance.clone();
         maintenance.enabled &= !config.server.read_only;
-        let maintainer = Maintainer::new(lake.clone(), maintenance, clock.clone(), engine.task_context());
-        engine.plug_state(Arc::new(States { ingestor: ingestor.clone() }));
+        let maintainer = Maintainer::new(lake.clone(), maintenance, clock.clone(), engine.task_context())
+            .map_err(|error| AppError::from_error(&error))?;
+        let listeners = Arc::new(Listeners::default());
+        engine.plug_state(Arc::new(States {
+            ingestor: ingestor.clone(),
+            refresher: refresher.clone(),
+            listeners: listeners.clone(),
+        }));
         engine.plug(Arc::new(Wiring {
             ingestor: ingestor.clone(),
-            refresher,
+            refresher: refresher.clone(),
             maintainer: maintainer.clone(),
             catalog: catalog.clone(),
             engine: engine.clone(),
         }));
-        Ok(App { loaded: Arc::new(loaded), lake, catalog, engine, ingestor, leases, maintainer, clock, tasks })
+        Ok(App {
+            loaded: Arc::new(loaded),
+            lake,
+            catalog,
+            engine,
+            authenticator,
+            ingestor,
+            refresher,
+            leases,
+            maintainer,
+            clock,
+            tasks,
+            listeners,
+        })
     }
 
     /// Applies the folder `lake.sql` (when set and present), binds the ports, starts jobs and protocols.
     ///
     /// # Errors
-    /// Definitions that cannot be applied, a port in use, a bind address beyond loopback without `server.insecure`.
+    /// Definitions that cannot be applied, a port in use, TLS files that cannot be used, an address beyond loopback that is
+    /// not protected.
     pub async fn serve(self) -> Result<Running, AppError> {
         let config = self.loaded.config.clone();
-        let address = bind_address(&config.server.bind, config.server.insecure)?;
+        let tls = Tls::load(&config.tls, &self.clock).await.map_err(|error| AppError::from_error(&error))?;
+        let protection = Protection::of(&config.server, tls.as_deref(), config.auth.mode);
+        let address = bind_address(&config.server.bind, protection)?;
         let http_listener = bind(address, config.http.port, "http.port").await?;
         let flight_listener = bind(address, config.flight.port, "flight.port").await?;
-        let addresses = Addresses { http: local(&http_listener)?, flight: local(&flight_listener)? };
-        self.leases.set_address(self.public_address(addresses));
+        let (http, flight, encryption) = (local(&http_listener)?, local(&flight_listener)?, Encryption::of(&tls));
+        let addresses = Addresses { http, flight, encryption };
+        self.listeners.serve(addresses, tls.clone());
+        self.leases.set_address(addresses.public(&config.server.advertise));
         self.ingestor.own_by(self.leases.clone());
         self.apply_configured_project().await?;
-        jobs::start(&self.catalog, &self.engine, &self.maintainer, &self.tasks);
+        let first_token = self.first_token().await?;
+        self.follow_identity_provider().await?;
+        jobs::start(&self.catalog, &self.engine, (&self.maintainer, &config.materialize), &self.tasks);
+        jobs::start_following(self.authenticator.directory(), config.server.read_only, &self.tasks);
         if !config.server.read_only {
             jobs::start_landing(&self.catalog, &self.ingestor, &config.ingest, &self.tasks);
+            let schedule = Schedule::new(self.refresher.clone(), self.leases.clone(), self.tasks.clone());
+            jobs::start_refreshing(schedule, &config.materialize, &self.tasks);
         }
-        self.start_http(http_listener);
-        self.start_flight(flight_listener);
-        tracing::info!(http = %addresses.http, flight = %addresses.flight, lake = %config.lake.location, "serving");
-        Ok(Running { app: self, addresses })
+        if let Some(tls) = &tls {
+            jobs::start_reloading(tls, &self.tasks);
+        }
+        self.start_http(http_listener, tls.clone());
+        self.start_flight(flight_listener, tls);
+        tracing::info!(http = addresses.http_url(), flight = addresses.flight_url(), lake = %config.lake.location, "serving");
+        Ok(Running { app: self, addresses, first_token })
     }
 
     /// Makes the catalog what the folder says: plan, then apply, all or nothing.
@@ -183,13 +222,11 @@ impl App {
         drained
     }
 
-    /// Where other processes of the lake reach this one.
-    fn public_address(&self, bound: Addresses) -> Address {
-        let at = |bound: SocketAddr| match self.loaded.config.server.advertise.as_str() {
-            "" => bound.to_string(),
-            host => format!("{host}:{}", bound.port()),
-        };
-        Address { http: at(bound.http), grpc: at(bound.flight) }
+    /// Looks at the TLS files now, instead of when it is time again.
+    pub async fn reload_certificates(&self) {
+        if let Some(tls) = self.listeners.tls() {
+            tls.look().await;
+        }
     }
 
     async fn apply_configured_project(&self) -> Result<(), AppError> {

@@ -12,10 +12,12 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::auth::AuthConfig;
 use crate::base::{chain, suggestion};
 use crate::ingest::IngestConfig;
+use crate::materialize::MaterializeConfig;
 use crate::query::QueryConfig;
-use crate::server::{FlightConfig, HttpConfig, ServerConfig};
+use crate::server::{FlightConfig, HttpConfig, ServerConfig, TlsConfig};
 use crate::storage::{LeaseConfig, MaintenanceConfig, StorageConfig};
 use crate::telemetry::log::LogConfig;
 
@@ -41,11 +43,14 @@ pub struct Config {
     pub server: ServerConfig,
     pub http: HttpConfig,
     pub flight: FlightConfig,
+    pub auth: AuthConfig,
+    pub tls: TlsConfig,
     pub storage: StorageConfig,
     pub lease: LeaseConfig,
     pub query: QueryConfig,
     pub ingest: IngestConfig,
     pub maintenance: MaintenanceConfig,
+    pub materialize: MaterializeConfig,
     pub log: LogConfig,
 }
 
@@ -188,6 +193,10 @@ fn set_text(layers: &mut Layers, key: &str, text: &str, origin: String) -> Resul
     let value = match layers.get(key).map(|known| &known.value) {
         Some(Value::Integer(_)) => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
         Some(Value::Boolean(_)) => Value::Boolean(text.parse().map_err(|_| bad("true or false"))?),
+        Some(Value::Array(_)) => {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
+        }
         _ => Value::String(text.to_owned()),
     };
     set(layers, key, Sourced { value, origin })
@@ -325,6 +334,15 @@ mod tests {
                 .contains("'query.timeout' (command line): '10' is not a length of time")
         );
         assert!(error(&[], &[("http.port", "70000")]).contains("'http.port' (command line)"));
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let loaded = load(None, &[], &pairs(&[("query.allowed_locations", "/data/in, s3://ads/in")])).unwrap();
+        assert!(loaded.config.query.allowed_locations.check("s3://ads/in/a.csv").is_ok());
+        assert_eq!(origin(&loaded, "query.allowed_locations").0, "[\"/data/in\", \"s3://ads/in\"]");
+        let refused = error(&[], &[("query.allowed_locations", "gs://ads")]);
+        assert!(refused.contains("'query.allowed_locations' (command line): 'gs://ads' is not"), "{refused}");
     }
 
     #[test]

@@ -6,7 +6,9 @@ pub mod telemetry;
 // 1 bytes
 pub mod storage;
 // 2 state
+pub mod auth;
 pub mod catalog;
+pub mod rollup;
 // 3 engine
 pub mod ingest;
 pub mod query;

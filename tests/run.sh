@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs everything: fmt, clippy, unit, architecture, SQL, integration, real clients, and the
-# real clients again with their lakes in a bucket.
+# real clients again with their lakes in a bucket. Stage `it-s3` (not among the default ones) runs the integration tests over a bucket.
 # A missing tool is installed or fails the run; nothing is skipped silently. `bash tests/run.sh STAGE…` runs only those stages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,6 +38,7 @@ tools() {
   command -v go >/dev/null || apt_install golang-go
   command -v tmux >/dev/null || apt_install tmux
   command -v curl >/dev/null || apt_install curl
+  compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || apt_install libfaketime
   command -v python3 >/dev/null || apt_install python3
   python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
   bash tests/e2e/setup.sh
@@ -47,6 +48,26 @@ if wanted tools; then stage "tools"; tools; fi
 if wanted fmt; then stage "fmt"; cargo fmt --all -- --check; fi
 if wanted clippy; then stage "clippy"; cargo clippy --locked --all-targets -- -D warnings; fi
 if wanted test; then stage "unit, architecture, SQL and integration tests"; cargo test --locked --no-fail-fast; fi
+
+# A real S3-compatible server for `it-s3`; it ends with this script.
+gateway() {
+  ADLAKE_TEST_S3_ROOT=$(mktemp -d); mkdir "$ADLAKE_TEST_S3_ROOT/lakes"
+  local port; port=$(PYTHONPATH=tests/e2e python3 -c 'import support; print(support.free_port())')
+  export ADLAKE_TEST_S3_ROOT ADLAKE_TEST_S3_ENDPOINT="http://127.0.0.1:$port"
+  export AWS_ACCESS_KEY_ID=adlake-test AWS_SECRET_ACCESS_KEY=adlake-test-secret AWS_REGION=us-east-1
+  tests/.tools/bin/versitygw --access "$AWS_ACCESS_KEY_ID" --secret "$AWS_SECRET_ACCESS_KEY" --region "$AWS_REGION" \
+    --port "127.0.0.1:$port" posix "$ADLAKE_TEST_S3_ROOT" >"$ADLAKE_TEST_S3_ROOT.log" 2>&1 &
+  GATEWAY=$!
+  trap 'kill -9 "$GATEWAY" 2>/dev/null; rm -rf "$ADLAKE_TEST_S3_ROOT" "$ADLAKE_TEST_S3_ROOT.log"' EXIT
+  for _ in $(seq 200); do curl -s -o /dev/null "$ADLAKE_TEST_S3_ENDPOINT" && return 0; sleep 0.05; done
+  echo "versitygw does not answer: $(tail -5 "$ADLAKE_TEST_S3_ROOT.log")" >&2; return 1
+}
+if wanted it-s3; then
+  stage "integration tests, lakes in a bucket (versitygw)"
+  gateway
+  ADLAKE_TEST_LAKE=s3 cargo test --locked --test it
+fi
+
 if wanted release; then stage "release build"; cargo build --locked --release; fi
 if wanted e2e; then
   stage "real clients"

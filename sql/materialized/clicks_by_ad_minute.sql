@@ -1,8 +1,8 @@
 -- How many clicks did each ad get per minute and country, and what did they cost?
 -- minute is the start of the minute, UTC; spend_micros is in millionths of the campaign's currency.
--- As of the last REFRESH MATERIALIZED VIEW clicks_by_ad_minute.
+-- Always true: what is not absorbed yet is read from clicks.
 CREATE MATERIALIZED VIEW clicks_by_ad_minute
-WITH (refresh = 'manual', partition_by = 'day(minute)', sort_by = 'ad_id, minute')
+WITH (refresh = 'continuous', partition_by = 'day(minute)', sort_by = 'ad_id, minute')
 AS
 SELECT
   ad_id,

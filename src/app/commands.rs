@@ -1,4 +1,4 @@
-//! The `Commands` plug: INSERT, COPY and REPLAY go to ingest, REFRESH to materialize, OPTIMIZE and VACUUM to storage.
+//! The `Commands` plug: INSERT, DELETE, COPY and REPLAY go to ingest, REFRESH to materialize, OPTIMIZE and VACUUM to storage.
 //! Translation only.
 
 use std::sync::Arc;
@@ -12,11 +12,13 @@ use datafusion::execution::SendableRecordBatchStream;
 use crate::base::{Kind, Span};
 use crate::catalog::{Catalog, CopyInto, Maintain, MaintainWork, ObjectKind, Refresh, Replay};
 use crate::ingest::{
-    AppendReport, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest, ReplayReport,
+    AppendReport, DeleteRequest, FileReport, FileStatus, IngestError, Ingestor, LoadProgress, LoadRequest, ReplayReport,
 };
 use crate::materialize::Refresher;
-use crate::query::{CommandContext, CommandError, Commands, Engine, Progress, QueryError, WriteReport};
-use crate::storage::Maintainer;
+use crate::query::{
+    CommandContext, CommandError, Commands, DeleteRows, Engine, Progress, QueryError, WriteReport, explained,
+};
+use crate::storage::{DeleteProgress, DeleteReport, Maintainer, StorageError};
 
 /// What query reaches through its plug.
 pub(super) struct Wiring {
@@ -40,9 +42,23 @@ impl Commands for Wiring {
         Ok(WriteReport { accepted, duplicates, rejected: rejected.len() as u64 })
     }
 
+    async fn delete(&self, delete: DeleteRows, context: CommandContext) -> Result<DeleteReport, CommandError> {
+        let DeleteRows { table, base, rows } = delete;
+        let told = context.progress;
+        told.phase("deleting");
+        let progress = Arc::new(move |step: DeleteProgress| match step {
+            DeleteProgress::Found { bytes } => told.total_bytes(bytes),
+            DeleteProgress::Done { bytes, rows_deleted } => told.advance(bytes, rows_deleted),
+            DeleteProgress::Committing => told.phase("committing"),
+        });
+        let deleted = self.ingestor.delete(DeleteRequest { table, base, rows }, progress, context.cancel).await;
+        deleted.map_err(deleting)
+    }
+
     async fn copy_into(&self, copy: CopyInto, context: CommandContext) -> Result<RecordBatch, CommandError> {
         let request = LoadRequest::from_options(copy.table, vec![copy.from], &copy.options)
             .map_err(|error| CommandError::from_error(&error))?;
+        let request = LoadRequest { within: context.reach.locations(), ..request };
         let progress = Arc::new(Forward(context.progress));
         let reports = self.ingestor.load(request, progress, context.task, context.cancel).await;
         report_batch(&reports.map_err(|error| CommandError::from_error(&error))?)
@@ -63,8 +79,23 @@ impl Commands for Wiring {
     }
 
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {
-        let report = self.refresher.refresh(&refresh.view, context.task, context.cancel).await;
+        let report = self.refresher.refresh(&refresh.view, &refresh.scope, context.task, context.cancel).await;
         report.map(|report| report.rows).map_err(|error| CommandError::from_error(&error))
+    }
+
+    async fn explain_refresh(&self, view: &str, _context: CommandContext) -> Result<RecordBatch, CommandError> {
+        let status = self.refresher.status(view).await.map_err(|error| CommandError::from_error(&error))?;
+        explained(status.explained())
+    }
+
+    async fn verify(
+        &self,
+        view: &str,
+        range: Option<(String, String)>,
+        context: CommandContext,
+    ) -> Result<RecordBatch, CommandError> {
+        let found = self.refresher.verify(view, range.as_ref(), context.cancel).await;
+        found.map_err(|error| CommandError::from_error(&error))
     }
 
     async fn maintain(
@@ -144,13 +175,23 @@ fn replay_query(replay: &Replay) -> String {
 
 /// An error of the query whose rows were inserted is query's own, whatever carried it here.
 fn inserting(error: IngestError) -> CommandError {
+    let error = match error {
+        IngestError::Source(inner) => return CommandError::from_error(&QueryError::from(*inner)),
+        other => other,
+    };
+    let told = CommandError::from_error(&error);
+    match error.root() {
+        IngestError::Busy { retry_after, .. } => CommandError { retry_after: Some(*retry_after), ..told },
+        IngestError::NotOwner { http, grpc, .. } => CommandError { owner: Some((http.clone(), grpc.clone())), ..told },
+        _ => told,
+    }
+}
+
+/// A condition that fails on a row is query's own error, whatever carried it here.
+fn deleting(error: IngestError) -> CommandError {
     match error {
-        IngestError::Source(inner) => CommandError::from_error(&QueryError::from(*inner)),
-        IngestError::Busy { retry_after, .. } => {
-            CommandError { retry_after: Some(retry_after), ..CommandError::from_error(&error) }
-        }
-        IngestError::NotOwner { ref http, ref grpc, .. } => {
-            CommandError { owner: Some((http.clone(), grpc.clone())), ..CommandError::from_error(&error) }
+        IngestError::Storage(StorageError::Engine { source, .. }) => {
+            CommandError::from_error(&QueryError::from(*source))
         }
         other => CommandError::from_error(&other),
     }

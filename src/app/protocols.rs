@@ -6,10 +6,10 @@ use tokio::net::TcpListener;
 
 use super::App;
 use crate::base::Classify;
-use crate::server::{flight_sql, grpc, http};
+use crate::server::{Gate, Tls, flight_sql, grpc, http};
 
 impl App {
-    pub(super) fn start_http(&self, listener: TcpListener) {
+    pub(super) fn start_http(&self, listener: TcpListener, tls: Option<Arc<Tls>>) {
         let lake = self.lake.clone();
         let ready = Arc::new(move || {
             let lake = lake.clone();
@@ -18,12 +18,14 @@ impl App {
         });
         let parts = http::HttpParts {
             engine: self.engine.clone(),
+            gate: Gate::new(&self.authenticator),
             ingestor: self.ingestor.clone(),
             catalog: self.catalog.clone(),
             server: self.loaded.config.server.clone(),
             config: self.loaded.config.http.clone(),
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
+            tls,
             ready,
         };
         self.tasks.spawn("http", async move {
@@ -33,17 +35,21 @@ impl App {
         });
     }
 
-    pub(super) fn start_flight(&self, listener: TcpListener) {
+    pub(super) fn start_flight(&self, listener: TcpListener, tls: Option<Arc<Tls>>) {
         let parts = flight_sql::FlightParts {
             engine: self.engine.clone(),
+            gate: Gate::new(&self.authenticator),
             ingestor: self.ingestor.clone(),
             catalog: self.catalog.clone(),
             server: self.loaded.config.server.clone(),
             config: self.loaded.config.flight.clone(),
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
+            tls,
         };
         let ingest = grpc::routes(grpc::GrpcParts {
+            gate: Gate::new(&self.authenticator),
+            catalog: self.catalog.clone(),
             ingestor: self.ingestor.clone(),
             server: self.loaded.config.server.clone(),
             config: self.loaded.config.flight.clone(),

@@ -1,16 +1,39 @@
-//! The `SystemState` plug: what ingest knows, as rows of `system.*`. Translation only.
+//! The `SystemState` plug: what ingest and materialize know, as rows of `system.*`. Translation only.
 
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+
+use super::listen::Listeners;
 use crate::ingest::{IngestState, Ingestor};
-use crate::query::{IngestRow, SystemState};
+use crate::materialize::Refresher;
+use crate::query::{CommandError, IngestRow, ListenerRow, SystemState, ViewRow};
 
 /// What system tables reach through their plug.
 pub(super) struct States {
     pub ingestor: Ingestor,
+    pub refresher: Refresher,
+    pub listeners: Arc<Listeners>,
 }
 
+#[async_trait]
 impl SystemState for States {
     fn ingest(&self) -> Vec<IngestRow> {
         self.ingestor.states().into_iter().map(row).collect()
+    }
+
+    async fn views(&self) -> Vec<ViewRow> {
+        self.refresher.view_rows().await
+    }
+
+    fn listeners(&self) -> Vec<ListenerRow> {
+        self.listeners.rows()
+    }
+
+    async fn restatements(&self) -> Result<RecordBatch, CommandError> {
+        let restated = self.refresher.uncarried_restatements().await;
+        restated.map_err(|error| CommandError::from_error(&error))
     }
 }
 

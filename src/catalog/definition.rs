@@ -5,8 +5,8 @@ use std::str::FromStr;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::statement::{FILTERS_FUNCTION, replace_filters};
-use super::{CatalogError, IngestOptions, ObjectKind};
-use crate::base::Span;
+use super::{CatalogError, IngestOptions, ObjectKind, RefreshTrigger, Rewrite, StrategyOption};
+use crate::base::{Percent, Span};
 use crate::storage::Partitioning;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,13 +67,20 @@ pub struct ViewDefinition {
     pub query: String,
 }
 
-/// A stored query with its rows; refreshed by hand. `partition_by` and `sort_by` are checked against the query's columns
-/// when it is planned, not here.
+/// A stored query with its rows. `partition_by` and `sort_by` are checked against the query's columns when it is planned, not
+/// here. With [`StrategyOption::Full`] the trigger is not continuous and `rewrite` is off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaterializedViewDefinition {
     pub query: String,
     pub partition_by: Vec<Partitioning>,
     pub sort_by: Vec<String>,
+    pub trigger: RefreshTrigger,
+    pub strategy: StrategyOption,
+    pub rewrite: Rewrite,
+    /// A late change of a group whose time is older than this is a restatement, which is reported.
+    pub restate_after: Span,
+    /// Share of the queries answered from the view that are computed again from its table and compared; `None` = none.
+    pub verify: Option<Percent>,
 }
 
 /// A published query: `GET path?parameter=…&filter=column:value`.

@@ -20,6 +20,7 @@ mod stored;
 pub mod table_options;
 #[cfg(test)]
 mod testing;
+pub mod view_options;
 
 pub use definition::{
     Definition, EndpointDefinition, EndpointParameter, EndpointResult, MaterializedViewDefinition, ParameterRange,
@@ -31,8 +32,10 @@ pub use plan::{Change, Plan, plan};
 pub use project::{SourceFile, load_project};
 pub use snapshot::{CatalogSnapshot, CatalogVersion};
 pub use statement::{
-    AlterAddColumn, AlterOptions, CopyInto, Create, DropObject, Maintain, MaintainWork, Refresh, Replay, ShowTarget,
-    Statement, parse_script, parse_statement, with_options,
+    AlterAddColumn, AlterOptions, CopyInto, Create, Delete, DropObject, Granted, GrantedOn, GrantedTo, Maintain,
+    MaintainWork, MaskWord, NewTokenOptions, PrivilegeWord, Refresh, RefreshScope, Replay, SecurityStatement,
+    ShowTarget, Statement, TokenUse, UserOptions, parse_script, parse_statement, redacted, with_options,
 };
 pub use store::{Catalog, Edit};
 pub use table_options::{EXTRA_COLUMN, FileRate, IngestOptions, Landing, LandingOrder, OnError, UnknownFields};
+pub use view_options::{RefreshTrigger, Rewrite, StrategyOption};

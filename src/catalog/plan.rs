@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::lineage::{self, Reads};
 use super::statement::normalised;
 use super::{
-    CatalogError, CatalogSnapshot, Create, DefinedBy, Definition, Object, ObjectKind, TableDefinition, TableKind,
+    CatalogError, CatalogSnapshot, Create, DefinedBy, Definition, MaterializedViewDefinition, Object, ObjectKind,
+    TableDefinition, TableKind,
 };
 use crate::base::suggestion;
 
@@ -26,8 +27,8 @@ pub enum Change {
         before: Arc<Object>,
         after: Box<Create>,
     },
-    /// A table gains columns at its end (perhaps none), and takes new checks, lateness and clock_skew for rows to come, and a
-    /// new retention.
+    /// Rows stay. A table gains columns at its end (perhaps none), and takes new checks, lateness and clock_skew for rows to
+    /// come, and a new retention; a materialized view takes options that its rows do not depend on.
     Widen {
         before: Arc<Object>,
         after: Box<Create>,
@@ -56,7 +57,7 @@ impl fmt::Display for Change {
             Self::Create(create) => write!(f, "create {} '{}'", create.kind(), create.name),
             Self::Replace { after, .. } => write!(f, "replace {} '{}'", after.kind(), after.name),
             Self::Widen { before, after } => {
-                write!(f, "change table '{}'", after.name)?;
+                write!(f, "change {} '{}'", after.kind(), after.name)?;
                 let added: Vec<String> =
                     added_columns(before, after).iter().map(|field| field.name().clone()).collect();
                 let mut said: Vec<String> = changed_options(before, after);
@@ -208,8 +209,18 @@ fn difference(current: &CatalogSnapshot, create: Create) -> Result<Option<Change
             Ok(Some(Change::Replace { before, after }))
         }
         _ if normalised(&before.sql)? == normalised(&after.sql)? && before.defined_by == after.defined_by => Ok(None),
+        (Definition::MaterializedView(old), Definition::MaterializedView(new)) if keeps_rows(old, new)? => {
+            Ok(Some(Change::Widen { before, after }))
+        }
         _ => Ok(Some(Change::Replace { before, after })),
     }
+}
+
+/// Whether the rows stored by one definition are those of the other.
+fn keeps_rows(old: &MaterializedViewDefinition, new: &MaterializedViewDefinition) -> Result<bool, CatalogError> {
+    let MaterializedViewDefinition { query, partition_by, sort_by, strategy, .. } = old;
+    let same_layout = *partition_by == new.partition_by && *sort_by == new.sort_by && *strategy == new.strategy;
+    Ok(same_layout && normalised(query)? == normalised(&new.query)?)
 }
 
 /// Refuses what the table's files cannot follow.
@@ -275,9 +286,13 @@ fn added_columns(before: &Object, after: &Create) -> Vec<arrow::datatypes::Field
     }
 }
 
-/// What a table says about rows to come, as written.
+/// What a definition says about rows to come, as written.
 fn written_options(definition: &Definition) -> BTreeMap<&'static str, String> {
-    let Definition::Table(table) = definition else { return BTreeMap::new() };
+    let table = match definition {
+        Definition::Table(table) => table,
+        Definition::MaterializedView(view) => return view.changeable().into_iter().collect(),
+        Definition::View(_) | Definition::Endpoint(_) => return BTreeMap::new(),
+    };
     let mut all: BTreeMap<&'static str, String> = table.ingest.written().into_iter().collect();
     if let TableKind::Event { lateness, clock_skew, .. } = &table.kind {
         all.extend(lateness.map(|span| ("lateness", span.to_string())));

@@ -151,3 +151,23 @@ fn a_view_that_others_read_is_not_dropped() {
     let error = plan(&current, vec![create(TABLE)]).unwrap_err();
     assert_eq!(error.to_string(), "cannot drop 'v': read by mine; drop those first or use CASCADE");
 }
+
+#[test]
+fn materialized_views_keep_their_rows_when_only_options_change() {
+    let view = |options: &str| format!("CREATE MATERIALIZED VIEW v WITH ({options}) AS SELECT 1 AS a");
+    let (manual, hourly) = (view("refresh='manual'"), view("rewrite='off', refresh='every 1 hour', verify='1%'"));
+    check(
+        &[&manual],
+        &[&hourly],
+        "change materialized view 'v': refresh 'manual' → 'every 1 hour'; rewrite 'on' → 'off'; verify unset → '1%'",
+    );
+    check(&[&manual], &[&view("refresh = 'manual' -- by hand\n")], "");
+    check(
+        &[&manual],
+        &[&view("refresh='MANUAL'").replace("SELECT", "select /* one */")],
+        "change materialized view 'v'",
+    );
+    check(&[&manual], &[&view("refresh='manual', sort_by='a'")], "replace materialized view 'v'");
+    check(&[&manual], &[&view("strategy='full'")], "replace materialized view 'v'");
+    check(&[&manual], &[&manual.replace("1 AS a", "2 AS a")], "replace materialized view 'v'");
+}

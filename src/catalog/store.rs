@@ -1,26 +1,14 @@
-//! The catalog's one document: load, follow, change by compare-and-swap.
-//!
-//! ```text
-//! edit: newest snapshot ─► decide(snapshot) ─► edits ─► check ─► put as next version ─┬─► installed
-//!          ▲                                                                           │
-//!          └────────────────────── somebody else was first ◄───────────────────────────┘
-//! ```
-//! Invariant: the installed snapshot only moves to newer versions.
+//! The catalog's one document: a followed one ([`Followed`]), changed by edits that are checked together.
 
 use std::sync::Arc;
-
-use bytes::Bytes;
-use parking_lot::RwLock;
 
 use super::snapshot::{CatalogSnapshot, CatalogVersion};
 use super::{CatalogError, Object, ObjectKind, stored};
 use crate::base::Clock;
-use crate::storage::{DocumentVersion, Documents, Lake, StorageError};
+use crate::storage::{DocumentVersion, Followable, Followed, Lake};
 
 /// The document below the lake.
 const DOCUMENT: &str = "catalog";
-/// How often an edit is tried again after somebody else was first.
-const ATTEMPTS_MAX: usize = 20;
 
 /// One change to the set of objects.
 #[expect(clippy::large_enum_variant, reason = "a handful at a time, built once per edit")]
@@ -34,29 +22,43 @@ pub enum Edit {
 /// The catalog of one lake, shared by everything in this process.
 #[derive(Debug)]
 pub struct Catalog {
-    documents: Documents,
-    current: RwLock<Arc<CatalogSnapshot>>,
-    /// Edits of this process go one after another: they would only make each other fail.
-    editing: tokio::sync::Mutex<()>,
+    document: Followed<CatalogSnapshot>,
     clock: Clock,
+}
+
+impl Followable for CatalogSnapshot {
+    type Error = CatalogError;
+
+    fn version(&self) -> DocumentVersion {
+        DocumentVersion(self.version.0)
+    }
+
+    fn at(self, version: DocumentVersion) -> Self {
+        Self { version: CatalogVersion(version.0), ..self }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, CatalogError> {
+        stored::encode(self)
+    }
+
+    fn decode(content: &[u8], version: DocumentVersion, before: &Self) -> Result<Self, CatalogError> {
+        stored::decode(content, CatalogVersion(version.0), before)
+    }
+
+    fn conflict() -> CatalogError {
+        CatalogError::Conflict
+    }
 }
 
 impl Catalog {
     /// Reads the newest version.
     pub async fn open(lake: &Lake, clock: Clock) -> Result<Arc<Catalog>, CatalogError> {
-        let catalog = Catalog {
-            documents: lake.documents(DOCUMENT),
-            current: RwLock::default(),
-            editing: tokio::sync::Mutex::default(),
-            clock,
-        };
-        catalog.read_latest().await?;
-        Ok(Arc::new(catalog))
+        Ok(Arc::new(Catalog { document: Followed::open(lake.documents(DOCUMENT)).await?, clock }))
     }
 
     /// The newest snapshot known here, without I/O.
     pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
-        self.current.read().clone()
+        self.document.snapshot()
     }
 
     /// The clock objects get their times from.
@@ -66,11 +68,7 @@ impl Catalog {
 
     /// Looks for newer versions put by other processes; cheap when there is none (`jobs.rs` does it all the time).
     pub async fn refresh(&self) -> Result<Arc<CatalogSnapshot>, CatalogError> {
-        let known = DocumentVersion(self.snapshot().version.0);
-        if self.documents.newer_than(known).await?.is_some() {
-            self.read_latest().await?;
-        }
-        Ok(self.snapshot())
+        self.document.refresh().await
     }
 
     /// Applies all edits as one version, or none. `decide` sees the newest snapshot and is called again after a lost race;
@@ -80,42 +78,14 @@ impl Catalog {
     where
         F: Fn(&CatalogSnapshot) -> Result<Vec<Edit>, CatalogError> + Send + Sync,
     {
-        let _turn = self.editing.lock().await;
-        for _ in 0..ATTEMPTS_MAX {
-            let base = self.refresh().await?;
-            let edits = decide(&base)?;
-            if edits.is_empty() {
-                return Ok(base);
-            }
-            let edited = edited(&base, edits)?;
-            let content = Bytes::from(stored::encode(&edited)?);
-            match self.documents.put_after(DocumentVersion(base.version.0), content).await {
-                Ok(version) => {
-                    let snapshot = CatalogSnapshot { version: CatalogVersion(version.0), ..edited };
-                    tracing::info!(version = version.0, objects = snapshot.all().count(), "catalog changed");
-                    return Ok(self.install(snapshot));
-                }
-                Err(StorageError::DocumentConflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(CatalogError::Conflict)
-    }
-
-    async fn read_latest(&self) -> Result<(), CatalogError> {
-        if let Some((version, content)) = self.documents.latest().await? {
-            let snapshot = stored::decode(&content, CatalogVersion(version.0), &self.snapshot())?;
-            self.install(snapshot);
-        }
-        Ok(())
-    }
-
-    fn install(&self, snapshot: CatalogSnapshot) -> Arc<CatalogSnapshot> {
-        let mut current = self.current.write();
-        if current.version < snapshot.version {
-            *current = Arc::new(snapshot);
-        }
-        current.clone()
+        let next = |base: &CatalogSnapshot| {
+            let edits = decide(base)?;
+            if edits.is_empty() { Ok(None) } else { edited(base, edits).map(Some) }
+        };
+        let told = |put: &CatalogSnapshot| {
+            tracing::info!(version = put.version.0, objects = put.all().count(), "catalog changed");
+        };
+        self.document.edit(next, told).await
     }
 }
 

@@ -1,9 +1,9 @@
 //! The catalog over a real lake in a temporary folder; two `Catalog`s stand for two processes.
 
 use super::*;
-use crate::base::{ByteSize, Span, Timestamp};
+use crate::base::Timestamp;
 use crate::catalog::testing::create;
-use crate::storage::{LakeLocation, S3Config, StorageConfig};
+use crate::storage::testing::{config, open_lake};
 
 struct Fixture {
     lake: Lake,
@@ -13,22 +13,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = StorageConfig {
-            target_file_size: ByteSize::mib(64),
-            row_group_rows: 1000,
-            compression_level: 1,
-            poll_interval: Span::from_millis(0),
-            metadata_cache: ByteSize::mib(1),
-            s3: S3Config {
-                endpoint: String::new(),
-                region: String::new(),
-                access_key_id: Default::default(),
-                secret_access_key: Default::default(),
-                allow_http: false,
-            },
-        };
-        let location = LakeLocation::Folder(dir.path().to_owned());
-        let lake = Lake::open(&location, &config, Clock::manual(Timestamp(0))).await.unwrap();
+        let lake = open_lake(&dir, &config(), Clock::manual(Timestamp(0))).await;
         Self { lake, _dir: dir }
     }
 

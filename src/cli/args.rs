@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::ingest::FileFormat;
 
 use super::bench::BenchCommand;
+use super::connect::TlsArgs;
 use super::generate::GenerateArgs;
 
 const EXIT_CODES: &str = "\
@@ -146,9 +147,11 @@ impl OutputFormat {
 
 #[derive(Args, Debug, Default)]
 pub struct SqlArgs {
-    /// A running server, instead of opening the lake here: grpc://host:50051
+    /// A running server, instead of opening the lake here: grpc://host:50051, or grpc+tls://host:50051
     #[arg(long, value_name = "URL", conflicts_with = "lake")]
     pub url: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// SQL to run; may be repeated. Stops at the first error
     #[arg(short = 'c', long = "command", value_name = "SQL")]
     pub commands: Vec<String>,
@@ -199,10 +202,12 @@ impl From<InputFormat> for FileFormat {
 
 #[derive(Args, Clone, Debug, Default)]
 pub struct LoadArgs {
-    /// A running server that does the loading: grpc://host:50051. Paths are then the server's; a relative path is made
-    /// absolute when the server is on this machine
+    /// A running server that does the loading: grpc://host:50051, or grpc+tls://host:50051. Paths are then the server's; a
+    /// relative path is made absolute when the server is on this machine
     #[arg(long, value_name = "URL", conflicts_with = "lake")]
     pub url: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// The table to load into
     pub table: String,
     /// Paths, globs or s3:// URLs; .gz and .zst files are decompressed
@@ -321,6 +326,7 @@ mod tests {
             "adlake",
             "adlake load clicks",
             "adlake sql --url grpc://x --lake y",
+            "adlake sql --url grpcs://x --client-cert c",
             "adlake serve --set novalue",
             "adlake load t f --delimiter ab",
             "adlake sql --format xls",

@@ -118,6 +118,7 @@ async fn load_here(
         max_rejects: args.max_rejects,
         header: !args.no_header,
         delimiter: args.delimiter,
+        within: None,
     };
     let reports = load_into(&app, request, meter, cancel.clone()).await;
     app.stop().await;
@@ -154,7 +155,7 @@ async fn load_remote(
     meter: &Arc<Meter>,
     cancel: &CancellationToken,
 ) -> Result<Vec<Loaded>, Failure> {
-    let backend = repl::open(global, Some(url)).await?;
+    let backend = repl::open(global, Some(url), &args.tls).await?;
     let mut loaded = Vec::new();
     for file in &args.files {
         let path = path_for(url, file)?;
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn relative_paths_mean_this_folder_only_on_this_machine() {
         let here = std::env::current_dir().unwrap().join("x.csv").to_string_lossy().into_owned();
-        for url in ["grpc://localhost:1", "grpc://127.0.0.1:1", "grpc://[::1]:1"] {
+        for url in ["grpc://localhost:1", "grpc+tls://127.0.0.1:1", "grpc://[::1]:1"] {
             assert_eq!(path_for(url, "x.csv").unwrap(), here, "{url}");
         }
         assert_eq!(path_for("grpc://other:1", "x.csv").unwrap(), "x.csv");

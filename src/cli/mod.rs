@@ -9,6 +9,7 @@
 
 mod args;
 mod bench;
+mod connect;
 mod demo;
 mod doctor;
 mod explain;
@@ -28,6 +29,10 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use failure::{Exit, Failure};
+
+/// Threads for reading files and decoding rows, beside those that serve connections. Each keeps some memory of its own; more
+/// work than this at once waits its turn. Work that itself waits for such a thread (`ingest.landing_files`) must stay below.
+const BLOCKING_THREADS_MAX: usize = 64;
 
 /// Runs the command line; returns the process's exit code.
 pub fn run() -> ExitCode {
@@ -52,7 +57,11 @@ fn run_command(cli: &Cli) -> Result<Exit, Failure> {
     // Fails only when a provider is installed already, which is as good.
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let global = &cli.global;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("adlake-io").build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("adlake-io")
+        .build()?;
     runtime.block_on(async {
         match &cli.command {
             Command::Serve(args) => Box::pin(serve::run(global, args)).await,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::catalog::{Change, Create, Definition, Object, Plan};
+use crate::catalog::{Change, Create, Definition, Object, ObjectKind, Plan};
 
 use super::args::{Global, PlanArgs, ServeArgs};
 use super::failure::{Exit, Failure};
@@ -63,7 +63,11 @@ fn describe_change(change: &Change) -> String {
         Change::Widen { before, after } => {
             let added = new_columns(before, after);
             if added.is_empty() {
-                format!("~ change {} {}: rules for rows to come", before.kind, after.name)
+                let what = match before.kind {
+                    ObjectKind::MaterializedView => "options; its rows stay",
+                    ObjectKind::Table | ObjectKind::View | ObjectKind::Endpoint => "rules for rows to come",
+                };
+                format!("~ change {} {}: {what}", before.kind, after.name)
             } else {
                 format!("~ widen {} {}: add {}", before.kind, after.name, added.join(", "))
             }

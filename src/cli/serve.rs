@@ -3,6 +3,7 @@
 //! ```text
 //! SIGTERM | SIGINT ─► refuse new work, finish accepted work (server.drain) ─► exit 0
 //! a second signal  ─► exit at once
+//! SIGHUP           ─► look at the TLS files now
 //! ```
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,8 +25,16 @@ pub async fn run(global: &Global, args: &ServeArgs) -> Result<Exit, Failure> {
     let app = settings::open_app(loaded).await?;
     let running = Box::pin(app.serve()).await.map_err(settings::app_failure)?;
     out::say(&banner(&running))?;
-    signals.next().await;
-    stop(running.app, &mut signals).await
+    if let Some(token) = &running.first_token {
+        out::say(&first_token(token))?;
+    }
+    let mut hangups = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            () = signals.next() => return stop(running.app, &mut signals).await,
+            _ = hangups.recv() => running.app.reload_certificates().await,
+        }
+    }
 }
 
 /// Drains; a second signal does not wait for that.
@@ -75,12 +84,19 @@ fn banner(running: &Running) -> String {
     format!("adlake {version} serving lake {lake}\n{}", addresses(&running.addresses))
 }
 
+fn first_token(token: &str) -> String {
+    format!(
+        "  There were no users: user 'admin' was made. Its token, for one day and shown only now:\n  {token}\n  \
+         Make your own with it: CREATE USER name PASSWORD '…' ROLE admin"
+    )
+}
+
 /// Where clients connect to.
 pub fn addresses(addresses: &Addresses) -> String {
-    let Addresses { http, flight } = addresses;
+    let (flight, jdbc, http) = (addresses.flight_url(), addresses.jdbc_url(), addresses.http_url());
     format!(
-        "  Flight SQL   grpc://{flight}\n  \
-           JDBC         jdbc:arrow-flight-sql://{flight}/?useEncryption=false\n  \
-           HTTP         http://{http}   (API: http://{http}/openapi.json)"
+        "  Flight SQL   {flight}\n  \
+           JDBC         {jdbc}\n  \
+           HTTP         {http}   (API: {http}/openapi.json)"
     )
 }

@@ -39,11 +39,7 @@ struct Body {
 impl Core {
     pub(super) async fn append(self: &Arc<Self>, request: AppendRequest) -> Result<AppendReport, IngestError> {
         let AppendRequest { table, payload, producer, on_bad_row, source } = request;
-        let known = self.targets.known_producers(&table);
-        let turn = match (&known, &producer) {
-            (Some(producers), Some(producer)) => Some(producers.arrive(producer)),
-            _ => None,
-        };
+        let place = producer.as_ref().map(|producer| self.arrivals.arrive(&table, producer));
         let size = payload.bytes();
         let permit =
             self.admission.admit(&table, producer.as_ref().map(|producer| producer.id.as_str()), size as u64)?;
@@ -52,14 +48,16 @@ impl Core {
         let body = self.decode(&target, payload, size).await?;
         bad_rows_policy(target.definition.ingest.on_error, on_bad_row, &body.rejected)?;
         if target.snapshot_key().is_some() {
-            return self.append_snapshot(&target, body, source).await;
+            let appended = self.append_snapshot(&target, body, source).await;
+            return self.told(&target, appended).await;
         }
         let (reply, answer) = oneshot::channel();
-        if let Some(turn) = turn {
-            turn.wait().await;
+        if let Some(place) = &place {
+            place.first().await;
         }
         let Body { batches, rejected } = body;
         target.writer.queue.push(Job { batches, rejected, producer, source, reply, permit });
+        drop(place);
         self.answered(target, answer).await
     }
 
@@ -79,6 +77,14 @@ impl Core {
                     self.tasks.spawn("group commit", group::lead(core, target, guard));
                 }
             }
+        }
+    }
+
+    /// A failure told by what has become of the table.
+    pub(super) async fn told<T>(&self, target: &Target, outcome: Result<T, IngestError>) -> Result<T, IngestError> {
+        match outcome {
+            Err(error) => Err(self.targets.told(&target.object, error).await),
+            done => done,
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Bucket(pub i64);
 impl Bucket {
     /// Before every bucket of an event.
     pub const MIN: Bucket = Bucket(i64::MIN);
+    /// After every bucket of an event.
+    pub const MAX: Bucket = Bucket(i64::MAX);
 
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -20,4 +20,6 @@ pub struct IngestConfig {
     pub landing_interval: Span,
     /// The same for a folder in a bucket, where each look is a request.
     pub landing_bucket_interval: Span,
+    /// Landed files loaded at once, all tables together.
+    pub landing_files: usize,
 }

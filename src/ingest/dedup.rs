@@ -62,6 +62,8 @@ pub struct Pending {
     pub charge: KeyCharge,
     /// The index's mark when the first row was looked at: what came later has not been compared with all rows.
     pub mark: Mark,
+    /// Whether rows were dropped because the table has their keys.
+    pub met_known: bool,
 }
 
 impl Dedup {
@@ -81,6 +83,7 @@ impl Dedup {
                     old_keys: KeySet::default(),
                     charge: index.budget().charge(),
                     mark: index.mark(),
+                    met_known: false,
                 };
                 Some(Keyed { index: index.clone(), column, pending, old: BTreeMap::new(), task: task.clone() })
             }
@@ -115,6 +118,11 @@ impl Dedup {
         self.duplicates
     }
 
+    /// Whether rows were dropped because the table has their keys.
+    pub fn met_known(&self) -> bool {
+        self.keyed.as_ref().is_some_and(|keyed| keyed.pending.met_known)
+    }
+
     /// The keys to add to the index once the rows are committed.
     pub fn into_pending(self) -> Option<Pending> {
         self.keyed.map(|keyed| keyed.pending)
@@ -122,11 +130,14 @@ impl Dedup {
 }
 
 impl Pending {
-    /// Whether somebody may have committed some of the keys since the rows were looked at.
+    /// Whether somebody may have committed some of the keys since the rows were looked at, or deleted some that were there.
     pub fn repeats_in(&self, index: &KeyIndex) -> bool {
         let now = index.mark();
         if now == self.mark {
             return false;
+        }
+        if self.met_known && !self.mark.same_losses(now) {
+            return true;
         }
         // Of older buckets the index cannot tell, and buckets that left memory took the proof with them.
         let old_rows = !self.old_keys.is_empty() && !self.mark.same_old_rows(now);
@@ -153,7 +164,8 @@ impl Keyed {
         if tags.contains(&None) {
             self.look_in_lake(&values, &hashes, &buckets, &tags, &mut known).await?;
         }
-        let Pending { keys, old_keys, charge, .. } = &mut self.pending;
+        let Pending { keys, old_keys, charge, met_known, .. } = &mut self.pending;
+        *met_known |= known.contains(&true);
         let no_old = old_keys.is_empty() && !tags.contains(&None);
         let new = hashes.iter().zip(known).zip(&tags).map(|((hash, known), tag)| match tag {
             _ if known => false,

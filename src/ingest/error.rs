@@ -26,16 +26,26 @@ pub enum IngestError {
     /// A queue is full or a rate is exceeded; nothing of the request was taken.
     #[error("{message}; try again in {retry_after}")]
     Busy { message: String, retry_after: Span },
-    /// Another process owns the table's ingest. Public address: `host:port` of its HTTP and of its gRPC server.
+    /// Another process owns the table's ingest. Public address: the URLs of its HTTP and of its gRPC server.
     #[error("table '{table}' takes rows at another adlake process: http {http}, grpc {grpc}")]
     NotOwner { table: String, http: String, grpc: String },
     #[error("producer '{producer}' sent sequence {sequence} after {last}: send {next} first", next = last + 1)]
     OutOfSequence { producer: String, sequence: u64, last: u64 },
+    /// A repeated request whose answer is no longer known: its commit has left the log.
+    #[error(
+        "producer '{producer}' has reached sequence {last}; what sequence {sequence} was answered is no longer known. \
+         Go on with {next}, and look in the table for the rows of {sequence}",
+        next = last + 1
+    )]
+    Forgotten { producer: String, sequence: u64, last: u64 },
     /// The query whose rows were to be inserted.
     #[error("cannot read the rows to insert")]
     Source(#[source] Box<DataFusionError>),
     #[error("internal error: {message}")]
     Internal { message: String },
+    /// The rows were on their way into the table that was there before.
+    #[error("table '{table}' was dropped and made again while the rows came in; send them again")]
+    Remade { table: String },
     #[error("cancelled; nothing of the file in progress was loaded")]
     Cancelled,
     /// What kept the requests of one commit from being committed.
@@ -52,6 +62,16 @@ fn more_bad_rows(others: u64) -> String {
         0 => String::new(),
         1 => "; and 1 more bad row".to_owned(),
         more => format!("; and {more} more bad rows"),
+    }
+}
+
+impl IngestError {
+    /// What went wrong, whoever shared it.
+    pub fn root(&self) -> &Self {
+        match self {
+            Self::Shared(inner) => inner.root(),
+            other => other,
+        }
     }
 }
 
@@ -75,8 +95,9 @@ impl Classify for IngestError {
             Self::Exhausted { .. } => Kind::ResourceExhausted,
             Self::Busy { .. } => Kind::ResourceExhausted,
             Self::NotOwner { .. } => Kind::Unavailable,
-            Self::OutOfSequence { .. } => Kind::FailedPrecondition,
+            Self::OutOfSequence { .. } | Self::Forgotten { .. } => Kind::FailedPrecondition,
             Self::Cancelled => Kind::Cancelled,
+            Self::Remade { .. } => Kind::Conflict,
             Self::Source(error) => source_kind(error),
             Self::Internal { .. } => Kind::Internal,
             Self::Shared(inner) => inner.kind(),

@@ -70,6 +70,14 @@ struct Prepared {
     counts: Vec<(u64, u64)>,
 }
 
+/// What a group came to.
+struct Committed {
+    version: TableVersion,
+    /// Accepted and duplicate rows of each member.
+    counts: Vec<(u64, u64)>,
+    late: Vec<LateEvents>,
+}
+
 /// Commits what waits and answers it.
 pub(super) async fn lead(core: Arc<Core>, target: Target, guard: WriterGuard) {
     let delay = target.writer.queue.delay(core.config.commit_delay_max.duration());
@@ -82,7 +90,7 @@ pub(super) async fn lead(core: Arc<Core>, target: Target, guard: WriterGuard) {
     }
     let watch = Stopwatch::start();
     let requests = jobs.len();
-    let mut group = Group { core: &core, target: &target, guard: &guard, recorded: false };
+    let mut group = Group { core: &core, target: &target, guard: &guard, recorded: false, observed: false };
     Box::pin(group.commit(jobs)).await;
     let took = watch.elapsed();
     let totals = &target.writer.totals;
@@ -102,6 +110,8 @@ struct Group<'a> {
     guard: &'a WriterGuard,
     /// Whether the rejections are on record already (a second attempt adds none).
     recorded: bool,
+    /// Whether the watermark has seen the events already.
+    observed: bool,
 }
 
 impl Group<'_> {
@@ -110,7 +120,10 @@ impl Group<'_> {
             jobs = match self.attempt(jobs).await {
                 Ok(again) if again.is_empty() => return,
                 Ok(again) => again,
-                Err((jobs, error)) => return fail(jobs, error),
+                Err((jobs, error)) => {
+                    let error = self.core.targets.told(&self.target.object, error).await;
+                    return fail(jobs, error);
+                }
             };
         }
         fail(jobs, StorageError::Crowded { table: self.target.name.clone() }.into());
@@ -136,9 +149,10 @@ impl Group<'_> {
             Ok(gathered) => gathered,
             Err(failed) => return Err(*failed),
         };
+        self.observe(&members);
         match self.commit_rows(&members, rows, &snapshot).await {
-            Ok(Some((version, counts))) => {
-                self.answer(members, counts, version);
+            Ok(Some(committed)) => {
+                self.answer(members, committed);
                 Ok(Vec::new())
             }
             Ok(None) => Ok(jobs_of(members)),
@@ -199,7 +213,7 @@ impl Group<'_> {
                     new.push(job);
                 }
                 Step::Repeat => {
-                    let answer = self.earlier_answer(&producer, snapshot.version()).await;
+                    let answer = self.earlier_answer(&producer).await;
                     reply(job, answer);
                 }
                 Step::Gap { last } => {
@@ -211,19 +225,18 @@ impl Group<'_> {
         new
     }
 
-    /// What the request was answered. When that is too long ago to be known, that it was committed.
-    async fn earlier_answer(&self, producer: &Producer, version: TableVersion) -> Result<AppendReport, IngestError> {
+    /// What the request was answered.
+    async fn earlier_answer(&self, producer: &Producer) -> Result<AppendReport, IngestError> {
         if let Some(answer) = self.target.writer.producers.answer(producer) {
             return Ok(answer);
         }
         let commits = self.target.writer.table.history(HISTORY_SEARCHED).await?;
-        Ok(answer_in(&commits, producer).unwrap_or(AppendReport {
-            accepted: 0,
-            duplicates: 0,
-            rejected: Vec::new(),
-            version,
-            replayed: true,
-        }))
+        if let Some(answer) = answer_in(&commits, producer) {
+            return Ok(answer);
+        }
+        let newest = self.target.writer.table.refresh().await?;
+        let last = self.last_sequence(&producer.id, &newest).unwrap_or(producer.sequence);
+        Err(IngestError::Forgotten { producer: producer.id.clone(), sequence: producer.sequence, last })
     }
 
     /// LATE-1: rejections are on record before the rows that came with them.
@@ -274,21 +287,28 @@ impl Group<'_> {
         }
     }
 
-    /// Drops duplicates, writes files, commits. `None`: another process was faster, look at everything again.
+    /// Drops duplicates, writes files, commits. `None`: another process was faster, or has deleted rows; look at everything
+    /// again.
     async fn commit_rows(
         &self,
         members: &[Member],
         mut rows: Rows,
         snapshot: &Arc<TableSnapshot>,
-    ) -> Result<Option<(TableVersion, Vec<(u64, u64)>)>, IngestError> {
+    ) -> Result<Option<Committed>, IngestError> {
         let columns = rows.batch.rows.schema();
         let mut dedup = self.target.dedup_over(&columns, &self.core.task)?;
         rows.keep = dedup.first_seen(&rows.batch).await?;
         let prepared = prepare(members, rows)?;
-        let mut label = self.label(members, &prepared);
+        let late = self.late(&prepared.unique);
+        let mut label = self.label(members, &prepared, &late);
         label.fence = self.core.own(self.target).await?;
+        let committed = |version, counts| Ok(Some(Committed { version, counts, late }));
         if prepared.unique.num_rows() == 0 && label.producers.is_empty() {
-            return Ok(Some((snapshot.version(), prepared.counts)));
+            // No commit will find out whether another process has deleted the rows these repeat.
+            if dedup.met_known() && self.target.writer.table.refresh().await?.rows_removed_since(snapshot) {
+                return Ok(None);
+            }
+            return committed(snapshot.version(), prepared.counts);
         }
         let table = &self.target.writer.table;
         let mut files = Vec::new();
@@ -298,14 +318,14 @@ impl Group<'_> {
         }
         let staged = Staged { files, pending: dedup.into_pending() };
         match self.guard.seal(staged, label, &self.core.task).await? {
-            Sealed::Committed(version) => Ok(Some((version, prepared.counts))),
+            Sealed::Committed(version) => committed(version, prepared.counts),
             // Another process has answered one of the producers meanwhile; nothing of this group is committed.
             Sealed::AlreadyCommitted(_) | Sealed::Repeats => Ok(None),
         }
     }
 
     /// What the commit says: producers' answers, late events, the watermark.
-    fn label(&self, members: &[Member], prepared: &Prepared) -> CommitLabel {
+    fn label(&self, members: &[Member], prepared: &Prepared, late: &[LateEvents]) -> CommitLabel {
         let mut info = BTreeMap::new();
         let answers = answers(members, &prepared.counts);
         let mut reached: BTreeMap<String, u64> = BTreeMap::new();
@@ -318,13 +338,12 @@ impl Group<'_> {
         {
             info.insert(INFO_FIELD.to_owned(), value);
         }
-        let (late, watermark) = self.observe(members, prepared);
-        if let Ok(value) = serde_json::to_value(&late)
+        if let Ok(value) = serde_json::to_value(late)
             && !late.is_empty()
         {
             info.insert("late_events".to_owned(), value);
         }
-        if let Some(watermark) = watermark {
+        if let Some(watermark) = self.target.writer.watermark.lock().at() {
             info.insert(WATERMARK_FIELD.to_owned(), watermark.micros().into());
         }
         info.insert("rows".to_owned(), prepared.unique.num_rows().into());
@@ -335,8 +354,12 @@ impl Group<'_> {
         CommitLabel { operation: "APPEND", transaction: None, producers: producers.collect(), fence: None, info }
     }
 
-    fn observe(&self, members: &[Member], prepared: &Prepared) -> (Vec<LateEvents>, Option<Timestamp>) {
-        let Some(buckets) = &self.target.buckets else { return (Vec::new(), None) };
+    /// The watermark sees the events of a group once, however often the group is attempted.
+    fn observe(&mut self, members: &[Member]) {
+        let Some(buckets) = &self.target.buckets else { return };
+        if std::mem::replace(&mut self.observed, true) {
+            return;
+        }
         let now = self.core.clock.now();
         let mut watermark = self.target.writer.watermark.lock();
         for member in members {
@@ -346,17 +369,25 @@ impl Group<'_> {
                 watermark.observe(source, latest, member.rows.len() as u64, now);
             }
         }
-        let late = watermark.late(&prepared.unique, buckets, self.core.config.late_after.duration());
+    }
+
+    fn late(&self, rows: &RecordBatch) -> Vec<LateEvents> {
+        let Some(buckets) = &self.target.buckets else { return Vec::new() };
+        self.target.writer.watermark.lock().late(rows, buckets, self.core.config.late_after.duration())
+    }
+
+    fn count_late(&self, late: &[LateEvents]) {
         let events: u64 = late.iter().map(|late| late.events).sum();
         if events > 0 {
             Totals::add(&self.target.writer.totals.late, events);
             let labels = [("table", self.target.name.as_str())];
             metrics().count("ingest_rows_late", "Accepted events far behind the watermark", &labels, events);
         }
-        (late, watermark.at())
     }
 
-    fn answer(&self, members: Vec<Member>, counts: Vec<(u64, u64)>, version: TableVersion) {
+    fn answer(&self, members: Vec<Member>, committed: Committed) {
+        let Committed { version, counts, late } = committed;
+        self.count_late(&late);
         self.target.writer.producers.committed(answers(&members, &counts), version);
         let totals = &self.target.writer.totals;
         for (Member { job, .. }, (accepted, duplicates)) in members.into_iter().zip(counts) {

@@ -4,6 +4,7 @@
 //! append         requests    ─┐
 //! append_stream  INSERT      ─┼► Batch<Decoded> ► Batch<Valid> ► Batch<Unique> ► files ► one commit ► answer
 //! load           files       ─┘         │rejects          │rejects       │counted
+//! delete         DELETE      ─► the rows that stay, in new files ────────────────────────────► one commit ► answer
 //! ```
 //!
 //! - **ACK-1** every function here returns only after its rows are in a committed version.
@@ -18,6 +19,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
+use super::arrivals::Arrivals;
 use super::batch::Rejection;
 use super::key_budget::KeyBudget;
 use super::landing::{LandingReport, Landings};
@@ -25,10 +27,10 @@ use super::rejects::RejectLog;
 use super::replay::{ReplayLog, ReplayReport};
 use super::request::AppendRequest;
 use super::target::Targets;
-use super::{IngestConfig, IngestError};
+use super::{DeleteRequest, IngestConfig, IngestError};
 use crate::base::{Clock, Tasks};
 use crate::catalog::Catalog;
-use crate::storage::{Lake, Leases, TableVersion};
+use crate::storage::{DeleteProgress, DeleteReport, Lake, Leases, Locations, TableVersion};
 use crate::telemetry::metrics;
 
 /// What ingest is made of.
@@ -54,6 +56,7 @@ pub(super) struct Core {
     pub targets: Targets,
     pub rejects: Arc<RejectLog>,
     pub admission: Admission,
+    pub arrivals: Arrivals,
     pub clock: Clock,
     pub tasks: Tasks,
     /// Which tables' requests this process takes; unset: all.
@@ -99,6 +102,8 @@ pub struct LoadRequest {
     /// false: columns are named `column_1`… (headerless CSV and TSV).
     pub header: bool,
     pub delimiter: Option<u8>,
+    /// Where files have to be; `None` = anywhere.
+    pub within: Option<Locations>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +137,7 @@ impl Ingestor {
     pub fn new(parts: IngestParts) -> Self {
         let IngestParts { lake, catalog, config, clock, task, tasks } = parts;
         let budget = KeyBudget::new(config.key_index_size);
-        let landings = Landings::new(lake.clone(), catalog.clone(), clock.clone());
+        let landings = Landings::new(lake.clone(), catalog.clone(), clock.clone(), config.landing_files);
         let targets = Targets::new(lake.clone(), catalog, clock.clone(), budget);
         let rejects = Arc::new(RejectLog::new(lake.clone(), clock.clone()));
         let admission = Admission::new(config.queue_size);
@@ -144,6 +149,7 @@ impl Ingestor {
             targets,
             rejects,
             admission,
+            arrivals: Arrivals::default(),
             clock,
             tasks,
             leases: OnceLock::new(),
@@ -187,6 +193,21 @@ impl Ingestor {
         let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
         count(table, report.accepted, report.duplicates, 0);
         Ok(report)
+    }
+
+    /// Deletes rows, all or none, in one commit. Rows committed meanwhile stay, unless files that it must change were rewritten
+    /// meanwhile: then it looks again, and takes those that the condition holds for.
+    ///
+    /// # Errors
+    /// A condition that fails on a row, storage trouble, cancelled: nothing has changed.
+    pub async fn delete(
+        &self,
+        request: DeleteRequest,
+        progress: Arc<dyn Fn(DeleteProgress) + Send + Sync>,
+        cancel: CancellationToken,
+    ) -> Result<DeleteReport, IngestError> {
+        self.0.lake.check_writable()?;
+        Box::pin(self.0.delete(request, progress, cancel)).await
     }
 
     /// One look at the landing folder of a table: loads what is new there, each file once. One call at a time per table.

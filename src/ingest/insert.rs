@@ -90,10 +90,11 @@ impl Core {
         let target = self.targets.resolve(table).await?;
         let validator = self.targets.validator(&target, Arrival::Backfill);
         let inserting = Inserting::new(&target, validator);
-        let report = match target.snapshot_key() {
-            Some(_) => self.insert_snapshot(&target, inserting, rows, &task).await?,
-            None => self.insert_events(&target, inserting, rows, &task, &cancel).await?,
+        let inserted = match target.snapshot_key() {
+            Some(_) => self.insert_snapshot(&target, inserting, rows, &task).await,
+            None => self.insert_events(&target, inserting, rows, &task, &cancel).await,
         };
+        let report = self.told(&target, inserted).await?;
         let AppendReport { accepted, duplicates, version, .. } = &report;
         tracing::info!(table = %target.name, accepted, duplicates, %version, "rows inserted");
         Ok(report)
@@ -126,6 +127,10 @@ impl Core {
         cancel: &CancellationToken,
     ) -> Result<AppendReport, IngestError> {
         let guard = target.writer.lock().await;
+        if target.writer.index.is_some() {
+            // Keys of rows that another process has deleted are no duplicates.
+            target.writer.table.refresh().await?;
+        }
         let snapshot = guard.advance(task).await?;
         let schema = inserting.columns.clone();
         let work = Arc::new(tokio::sync::Mutex::new((inserting, target.dedup(task)?)));

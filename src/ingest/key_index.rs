@@ -13,7 +13,10 @@
 //! repeat names another event time is found too, as long as the bucket of its first event is in memory.
 //!
 //! Memory is bounded by `ingest.key_index_size`, shared by all tables: when it is used up, the table that wants more
-//! gives up its oldest buckets. The index may hold keys of rows that are gone: a key is committed at most once, ever.
+//! gives up its oldest buckets.
+//!
+//! Keys of rows that are gone may come again. So when a version has lost rows (DELETE, retention), the buckets of the files
+//! that went are read again, and rows that were called duplicates meanwhile are looked at again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,8 +35,8 @@ use super::key_budget::{KeyBudget, KeyCharge};
 use super::key_hash::hash_keys;
 use super::key_probe::read_columns;
 use super::key_set::{KeySet, TAGS};
-use crate::base::Stopwatch;
-use crate::storage::{StorageError, TableSnapshot};
+use crate::base::{Stopwatch, Timestamp};
+use crate::storage::{StorageError, TableSnapshot, TimeRange};
 
 /// What a key costs right after its part of the set has grown, at most; see [`KeySet`].
 const BYTES_PER_KEY: u64 = 24;
@@ -85,12 +88,19 @@ pub struct Mark {
     old_generation: u64,
     /// Grows whenever buckets leave memory.
     evictions: u64,
+    /// Grows whenever the table has lost rows: their keys are no duplicates any more.
+    losses: u64,
 }
 
 impl Mark {
     /// Whether rows of older buckets were committed between the two.
     pub fn same_old_rows(self, other: Mark) -> bool {
         self.old_generation == other.old_generation
+    }
+
+    /// Whether the table lost no rows between the two.
+    pub fn same_losses(self, other: Mark) -> bool {
+        self.losses == other.losses
     }
 
     /// Whether the same buckets were in memory.
@@ -139,7 +149,7 @@ pub struct KeyIndexState {
     pub bytes: u64,
     pub buckets: u64,
     /// Events before this are looked up in the lake; `None` = all keys are in memory.
-    pub resident_from: Option<crate::base::Timestamp>,
+    pub resident_from: Option<Timestamp>,
 }
 
 impl KeyIndex {
@@ -251,9 +261,15 @@ impl KeyIndex {
 
     /// Brings the index to `snapshot`, reading the files it does not know. The caller holds the table's writer lock.
     pub async fn advance(&self, snapshot: &Arc<TableSnapshot>, task: &Arc<TaskContext>) -> Result<(), IngestError> {
+        let mut has_lost_rows = false;
         match self.at() {
             Some(at) if at.version() >= snapshot.version() => return Ok(()),
             Some(at) => {
+                has_lost_rows = snapshot.rows_removed_since(&at);
+                if has_lost_rows {
+                    let touched = self.touched(&snapshot.time_ranges_gone_since(&at, &self.buckets.column));
+                    self.renew(&touched, snapshot, task).await?;
+                }
                 if let Some(added) = snapshot.provider_of_files_added_since(&at) {
                     let from = self.inner.read().resident_from;
                     self.read(added, from, task).await?;
@@ -266,6 +282,7 @@ impl KeyIndex {
         }
         let mut inner = self.inner.write();
         inner.at = Some(snapshot.clone());
+        inner.mark.losses += u64::from(has_lost_rows);
         tracing::debug!(table = self.table, version = %snapshot.version(), keys = inner.keys.len(), "event-key index advanced");
         Ok(())
     }
@@ -313,6 +330,61 @@ impl KeyIndex {
         Ok(rows)
     }
 
+    /// The buckets in memory that lie in the ranges, and their tags; what is not known may lie anywhere.
+    fn touched(&self, ranges: &[TimeRange]) -> BTreeMap<Bucket, u16> {
+        let inner = self.inner.read();
+        let of = |time: Option<Timestamp>, unknown| time.map_or(unknown, |time| self.buckets.bucket(time));
+        let ranges = ranges.iter().map(|range| of(range.earliest, Bucket::MIN)..=of(range.latest, Bucket::MAX));
+        let ranges = ranges.filter(|range| range.start() <= range.end());
+        ranges.flat_map(|range| inner.tags.by_bucket.range(range)).map(|(bucket, tag)| (*bucket, *tag)).collect()
+    }
+
+    /// Puts the keys that `snapshot` has in these buckets in the place of those in memory, all at once. When both do not fit
+    /// beside one another the buckets leave memory, with all before them.
+    async fn renew(
+        &self,
+        touched: &BTreeMap<Bucket, u16>,
+        snapshot: &Arc<TableSnapshot>,
+        task: &Arc<TaskContext>,
+    ) -> Result<(), IngestError> {
+        let Some(last) = touched.keys().next_back().copied() else { return Ok(()) };
+        let (watch, room) = (Stopwatch::start(), self.budget.free());
+        let mut fresh = KeySet::default();
+        let columns = [self.column.as_str(), self.buckets.column.as_str()];
+        let filter = Some(self.within_any(touched.keys().copied()));
+        let stream = read_columns(snapshot.provider(), &columns, filter, task).await;
+        let mut stream = stream.map_err(|error| self.unreadable(error))?;
+        let mut fits = true;
+        while let Some(batch) = stream.try_next().await.map_err(|error| self.unreadable(error))? {
+            let hashes = hash_keys(&batch.columns()[..1]).map_err(|error| self.unreadable(error.into()))?;
+            let buckets = self.buckets.of_rows(&batch);
+            let pairs = hashes.iter().zip(&buckets).filter_map(|(hash, bucket)| Some((*hash, *touched.get(bucket)?)));
+            let (hashes, tags): (Vec<u128>, Vec<u16>) = pairs.unzip();
+            fresh.insert_each(&hashes, &tags);
+            fits = fresh.bytes() <= room;
+            if !fits {
+                break;
+            }
+        }
+        let mut inner = self.inner.write();
+        let before = inner.keys.len();
+        if fits && touched.iter().all(|(bucket, tag)| inner.tags.by_bucket.get(bucket) == Some(tag)) {
+            inner.replace(touched, fresh, &self.table);
+        } else {
+            inner.evict_before(last.next());
+        }
+        let (keys, ms) = (inner.keys.len(), watch.elapsed().as_millis());
+        tracing::info!(
+            table = self.table,
+            buckets = touched.len(),
+            before,
+            keys,
+            ms,
+            "rows are gone, their event keys too"
+        );
+        Ok(())
+    }
+
     /// `event_time >= start of bucket`.
     fn time_at_least(&self, bucket: Bucket) -> Expr {
         let start = self.buckets.times(bucket).start.micros();
@@ -325,7 +397,7 @@ impl KeyIndex {
 
     /// Adds the keys of a commit of our own. `at` is the snapshot of that commit, when nobody else came after it.
     pub fn absorb(&self, pending: Pending, at: Option<Arc<TableSnapshot>>) {
-        let Pending { keys, old_keys, charge, mark } = pending;
+        let Pending { keys, old_keys, charge, mark, met_known: _ } = pending;
         let mut inner = self.inner.write();
         // Given back first: the two sets together were within the budget, their union is no larger.
         drop(charge);
@@ -367,6 +439,16 @@ impl Inner {
         if self.charge.settle_resident(self.keys.bytes()).is_err() && !self.keys.is_empty() {
             self.settle(table);
         }
+    }
+
+    /// Keys in the place of all of these buckets.
+    fn replace(&mut self, buckets: &BTreeMap<Bucket, u16>, keys: KeySet, table: &str) {
+        let mut renewed = vec![false; usize::from(TAGS)];
+        buckets.values().for_each(|tag| renewed[usize::from(*tag)] = true);
+        self.keys.retain_tags(|tag| !renewed[usize::from(tag)]);
+        self.keys.absorb(keys);
+        self.mark.generation += 1;
+        self.settle(table);
     }
 
     /// Buckets before `bucket` leave memory.

@@ -11,6 +11,7 @@ use arrow::array::ArrayRef;
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::utils::disjunction;
 use datafusion::prelude::{Expr, SessionContext, ident, lit};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
@@ -86,10 +87,26 @@ impl KeyIndex {
 
     /// `event_time` lies in the bucket.
     fn within(&self, bucket: Bucket) -> Expr {
-        let times = self.buckets().times(bucket);
+        self.between(bucket, bucket)
+    }
+
+    /// `event_time` lies in one of the buckets, given in ascending order.
+    pub fn within_any(&self, buckets: impl Iterator<Item = Bucket>) -> Expr {
+        let mut runs: Vec<(Bucket, Bucket)> = Vec::new();
+        for bucket in buckets {
+            match runs.last_mut() {
+                Some((_, last)) if last.next() == bucket => *last = bucket,
+                _ => runs.push((bucket, bucket)),
+            }
+        }
+        disjunction(runs.into_iter().map(|(first, last)| self.between(first, last))).unwrap_or_else(|| lit(false))
+    }
+
+    fn between(&self, first: Bucket, last: Bucket) -> Expr {
+        let (start, end) = (self.buckets().times(first).start, self.buckets().times(last).end);
         let time = || ident(&self.buckets().column);
         let literal = |micros: i64| lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
-        time().gt_eq(literal(times.start.micros())).and(time().lt(literal(times.end.micros())))
+        time().gt_eq(literal(start.micros())).and(time().lt(literal(end.micros())))
     }
 }
 

@@ -22,6 +22,7 @@ impl LoadRequest {
             max_rejects: None,
             header: true,
             delimiter: None,
+            within: None,
         };
         for (key, value) in options {
             match key.as_str() {

@@ -4,11 +4,13 @@
 
 pub mod admission;
 pub mod append;
+mod arrivals;
 pub mod batch;
 pub mod bucket;
 pub mod config;
 pub mod decode;
 pub mod dedup;
+mod delete;
 pub mod error;
 pub mod group;
 pub mod ingestor;
@@ -21,7 +23,7 @@ pub mod key_set;
 pub mod landing;
 pub mod load;
 mod load_options;
-pub mod own_table;
+mod own_rows;
 mod ownership;
 pub mod producers;
 pub mod queue;
@@ -37,6 +39,7 @@ pub mod writer;
 
 pub use batch::Rejection;
 pub use config::IngestConfig;
+pub use delete::DeleteRequest;
 pub use error::IngestError;
 pub use ingestor::{
     AppendReport, FileFormat, FileReport, FileStatus, IngestParts, Ingestor, LoadProgress, LoadRequest,

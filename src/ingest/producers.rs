@@ -5,15 +5,15 @@
 //! commit and answer. Answers of the last [`ANSWERS_KEPT`] sequences are in memory; older ones are read from the log while
 //! it is kept.
 //!
-//! Requests of one producer that are under way together join the queue in the order of their sequences ([`Turn`]).
+//! Requests of one producer that are under way together join the queue in the order of their sequences: see
+//! [`arrivals`](super::arrivals).
 //!
 //! Source: Kafka's idempotent producer, <https://cwiki.apache.org/confluence/x/yoeEAw> (KIP-98).
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
 
 use super::AppendReport;
 use super::batch::{Rejection, RowFormat};
@@ -116,14 +116,11 @@ pub fn answer_in(commits: &[CommitRecord], producer: &Producer) -> Option<Append
 #[derive(Debug, Default)]
 pub struct Producers {
     state: Mutex<State>,
-    moved: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<String, Known>,
-    /// Sequences that have come in and not joined the queue yet.
-    arriving: HashMap<String, BTreeSet<u64>>,
     uses: u64,
 }
 
@@ -134,20 +131,7 @@ struct Known {
     used: u64,
 }
 
-/// A request's place among its producer's requests. Dropping it lets the later ones pass.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    producers: &'a Producers,
-    producer: Producer,
-}
-
 impl Producers {
-    /// Takes a place; called before anything is awaited.
-    pub fn arrive(&self, producer: &Producer) -> Turn<'_> {
-        self.state.lock().arriving.entry(producer.id.clone()).or_default().insert(producer.sequence);
-        Turn { producers: self, producer: producer.clone() }
-    }
-
     /// The last sequence known here.
     pub fn last(&self, id: &str) -> Option<u64> {
         self.state.lock().known.get(id).map(|known| known.last)
@@ -164,7 +148,7 @@ impl Producers {
     /// Remembers answers that are committed.
     pub fn committed(&self, answers: Vec<StoredAnswer>, version: TableVersion) {
         let mut state = self.state.lock();
-        let State { known, uses, .. } = &mut *state;
+        let State { known, uses } = &mut *state;
         for answer in answers {
             *uses += 1;
             let entry = known.entry(answer.id.clone()).or_default();
@@ -184,42 +168,8 @@ impl Producers {
     }
 }
 
-impl Turn<'_> {
-    /// Returns when every request of the producer that came with a smaller sequence has joined the queue or failed.
-    pub async fn wait(&self) {
-        loop {
-            let mut moved = std::pin::pin!(self.producers.moved.notified());
-            moved.as_mut().enable();
-            let first = {
-                let state = self.producers.state.lock();
-                state.arriving.get(&self.producer.id).and_then(|sequences| sequences.first().copied())
-            };
-            if first.is_none_or(|first| first >= self.producer.sequence) {
-                return;
-            }
-            moved.await;
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut state = self.producers.state.lock();
-        if let Some(sequences) = state.arriving.get_mut(&self.producer.id) {
-            sequences.remove(&self.producer.sequence);
-            if sequences.is_empty() {
-                state.arriving.remove(&self.producer.id);
-            }
-        }
-        drop(state);
-        self.producers.moved.notify_waiters();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
 
     fn producer(sequence: u64) -> Producer {
@@ -254,15 +204,5 @@ mod tests {
             assert_eq!(report.rejected[0].sentence(), "line 2, field 'n': is bad");
         }
         assert!(answer_in(&[commit], &producer(4)).is_none());
-    }
-
-    #[test]
-    fn requests_of_one_producer_keep_their_order() {
-        let producers = Producers::default();
-        let (first, second) = (producers.arrive(&producer(1)), producers.arrive(&producer(2)));
-        assert!(first.wait().now_or_never().is_some());
-        assert!(second.wait().now_or_never().is_none());
-        drop(first);
-        assert!(second.wait().now_or_never().is_some());
     }
 }

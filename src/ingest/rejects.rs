@@ -14,9 +14,8 @@ use uuid::Uuid;
 
 use super::IngestError;
 use super::batch::Rejection;
-use super::own_table::{OwnCommit, OwnTable};
 use crate::base::Clock;
-use crate::storage::{Lake, StagedFile, Transaction};
+use crate::storage::{Lake, OwnCommit, OwnTable, StagedFile, Transaction};
 
 /// Folder of the rejects table below `tables/`.
 pub const REJECTS_PATH: &str = "_rejects";
@@ -65,12 +64,13 @@ impl RejectLog {
         rejections: &[Rejection],
         task: &Arc<TaskContext>,
     ) -> Result<Vec<StagedFile>, IngestError> {
-        self.table.stage(self.batch(from, rejections)?, task).await
+        Ok(self.table.stage(self.batch(from, rejections)?, task).await?)
     }
 
     /// Commits staged rejections; at most once per transaction.
     pub async fn commit(&self, files: Vec<StagedFile>, transaction: Option<Transaction>) -> Result<(), IngestError> {
-        self.table.commit(files, OwnCommit { operation: "REJECT", transaction, expected: None }).await.map(drop)
+        self.table.commit(files, OwnCommit { operation: "REJECT", transaction, expected: None }).await?;
+        Ok(())
     }
 
     /// Stages and commits the rejections of one request.

@@ -11,7 +11,6 @@ use super::IngestError;
 use super::bucket::Buckets;
 use super::dedup::Dedup;
 use super::key_budget::KeyBudget;
-use super::producers::Producers;
 use super::validate::{Arrival, Rules, Validator};
 use super::writer::Writer;
 use crate::base::Clock;
@@ -22,6 +21,8 @@ use crate::storage::Lake;
 #[derive(Clone)]
 pub struct Target {
     pub name: String,
+    /// As the catalog had it.
+    pub object: Arc<Object>,
     pub definition: Arc<TableDefinition>,
     /// Columns as stored, with their nullability.
     pub columns: SchemaRef,
@@ -62,8 +63,15 @@ impl Targets {
     /// When there is none, or `name` is something rows do not go into.
     pub async fn resolve(&self, name: &str) -> Result<Target, IngestError> {
         let object = self.object(name).await?;
+        match self.open(&object).await {
+            Err(error) => Err(self.told(&object, error).await),
+            target => target,
+        }
+    }
+
+    async fn open(&self, object: &Arc<Object>) -> Result<Target, IngestError> {
         let Definition::Table(definition) = &object.definition else {
-            let message = format!("'{name}' is a {}: rows go into tables", object.kind);
+            let message = format!("'{}' is a {}: rows go into tables", object.name, object.kind);
             return Err(IngestError::Invalid { message });
         };
         let path = object.table_path.as_deref().unwrap_or(&object.name);
@@ -73,7 +81,7 @@ impl Targets {
             // Another process has added a column since the log was last looked at.
             columns = table.refresh().await?.columns();
         }
-        let Compiled { definition, rules, .. } = self.compiled(&object, definition, &columns)?;
+        let Compiled { definition, rules, .. } = self.compiled(object, definition, &columns)?;
         let buckets = Buckets::of(&definition);
         let writer = {
             let mut writers = self.writers.lock();
@@ -86,7 +94,24 @@ impl Targets {
             }
             known.clone()
         };
-        Ok(Target { name: object.name.clone(), definition, columns, writer, buckets, rules })
+        Ok(Target { name: object.name.clone(), object: object.clone(), definition, columns, writer, buckets, rules })
+    }
+
+    /// What a failure below `object` is to be told as. Storage only knows that files are gone; the catalog knows why:
+    /// the table has been dropped, or is another one by now.
+    pub async fn told(&self, object: &Object, error: IngestError) -> IngestError {
+        if !matches!(error, IngestError::Storage(_)) {
+            return error;
+        }
+        // Another process may have dropped it.
+        let Ok(catalog) = self.catalog.refresh().await else { return error };
+        let gone: IngestError = match catalog.relation(&object.name) {
+            Err(gone) => gone.into(),
+            Ok(now) if now.table_path == object.table_path && now.created_at == object.created_at => return error,
+            Ok(_) => IngestError::Remade { table: object.name.clone() },
+        };
+        tracing::debug!(table = %object.name, %error, "failed below a table that is gone");
+        gone
     }
 
     fn compiled(
@@ -135,14 +160,6 @@ impl Targets {
             Some((object.name.clone(), writers.get(path)?.clone()))
         });
         paths.collect()
-    }
-
-    /// The producers of the table called `name`, when it has been written to by this process.
-    pub fn known_producers(&self, name: &str) -> Option<Arc<Producers>> {
-        let snapshot = self.catalog.snapshot();
-        let object = snapshot.relation(name).ok()?;
-        let path = object.table_path.as_deref().unwrap_or(&object.name);
-        self.writers.lock().get(path).map(|writer| writer.producers.clone())
     }
 }
 

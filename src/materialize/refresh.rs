@@ -1,37 +1,27 @@
-//! REFRESH by the full strategy: run the view's query at one pinned set of source versions, replace the stored rows in one commit.
-//!
-//! ```text
-//! pin sources → stream query → staged Parquet files (invisible) → one Delta commit: remove all old, add all new
-//! ```
-//! Invariants: MV-1 (a reader sees the version before or after, never between: the swap is one commit), RUN-1 (killed
-//! before the commit nothing has changed, killed after it the refresh is done; `expected` refuses to overwrite the result
-//! of a refresh that finished meanwhile, possibly from newer sources).
-//! Not here: incremental and partition strategies, scheduling.
+//! REFRESH MATERIALIZED VIEW: one refresh at a time per view in this process, by the view's strategy.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
+use datafusion::execution::TaskContext;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::Stopwatch;
-use crate::catalog::{Catalog, Definition};
-use crate::query::{Engine, PinnedQuery};
-use crate::storage::{
-    CommitMode, CommitOutcome, CommitRequest, InputOrder, Lake, StorageError, Table, TableVersion, WriteOptions,
-};
+use super::absorb::{Extent, ViewAt, absorb};
+use super::last_refresh::LastRefreshes;
+use super::range::times_between;
+use super::restated::RestatementLog;
+use super::states::States;
+use super::{MaterializeError, full, partition};
+use crate::base::{Clock, Stopwatch, chain};
+use crate::catalog::{Catalog, Definition, RefreshScope};
+use crate::query::Engine;
+use crate::rollup::{Design, Strategy};
+use crate::storage::{Lake, Table, TableVersion};
 use crate::telemetry::metrics;
 
-use super::MaterializeError;
-
-/// Refreshes that lost against another one are run again this often.
+/// Refreshes that were overtaken by another one are run again this often.
 const ATTEMPTS: u32 = 3;
 
 /// What a refresh needs.
@@ -39,27 +29,38 @@ pub struct RefreshParts {
     pub engine: Engine,
     pub lake: Lake,
     pub catalog: Arc<Catalog>,
+    pub clock: Clock,
+    /// See [`MaterializeConfig::slice_rows`](super::MaterializeConfig::slice_rows).
+    pub slice_rows: u64,
 }
 
 /// What a refresh did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshReport {
+    /// Rows written.
     pub rows: u64,
+    /// Rows of the source that were worked through; of a full view, all rows of its sources.
+    pub source_rows: u64,
     pub version: TableVersion,
 }
 
-/// Runs refreshes; one at a time per view in this process. Cheap to clone.
+/// Runs refreshes. Cheap to clone.
 #[derive(Clone)]
-pub struct Refresher(Arc<Inner>);
+pub struct Refresher(pub(super) Arc<Inner>);
 
-struct Inner {
-    parts: RefreshParts,
+pub(super) struct Inner {
+    pub(super) parts: RefreshParts,
+    pub(super) states: States,
+    pub(super) last_refreshes: LastRefreshes,
+    restatements: RestatementLog,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Refresher {
     pub fn new(parts: RefreshParts) -> Self {
-        Self(Arc::new(Inner { parts, turns: Mutex::default() }))
+        let restatements = RestatementLog::new(parts.lake.clone());
+        let (states, last_refreshes, turns) = Default::default();
+        Self(Arc::new(Inner { parts, states, last_refreshes, restatements, turns }))
     }
 
     /// Brings `view` to the present state of its sources. When this returns, every later read sees the new rows.
@@ -69,127 +70,115 @@ impl Refresher {
     pub async fn refresh(
         &self,
         view: &str,
+        scope: &RefreshScope,
         task: Arc<TaskContext>,
         cancel: CancellationToken,
     ) -> Result<RefreshReport, MaterializeError> {
         let turn = self.0.turns.lock().entry(view.to_owned()).or_default().clone();
         let _turn = turn.lock().await;
         let stopwatch = Stopwatch::start();
-        for attempt in 1..=ATTEMPTS {
-            match self.attempt(view, &task, &cancel).await {
-                Err(MaterializeError::Storage(StorageError::VersionMoved { .. })) if attempt < ATTEMPTS => {}
-                Err(MaterializeError::Storage(StorageError::VersionMoved { .. })) => break,
-                Ok(report) => {
-                    let elapsed = stopwatch.elapsed();
-                    tracing::info!(view, rows = report.rows, version = %report.version, elapsed_ms = elapsed.as_millis(), "refreshed");
-                    metrics().observe_seconds(
-                        "refresh_seconds",
-                        "Time of one refresh",
-                        &[("view", view)],
-                        elapsed.as_secs_f64(),
-                    );
-                    return Ok(report);
-                }
-                Err(other) => return Err(other),
+        let mut outcome = Err(MaterializeError::Overtaken);
+        for _ in 0..ATTEMPTS {
+            outcome = self.attempt(view, scope, &task, &cancel).await;
+            if !matches!(outcome, Err(MaterializeError::Overtaken)) {
+                break;
             }
         }
-        Err(MaterializeError::Contended { view: view.to_owned(), attempts: ATTEMPTS })
+        let outcome = outcome.map_err(|error| match error {
+            MaterializeError::Overtaken => MaterializeError::Contended { view: view.to_owned(), attempts: ATTEMPTS },
+            other => other,
+        });
+        self.carry_restatements(view, &task).await;
+        let elapsed = stopwatch.elapsed();
+        self.0.states.refreshed(view, &outcome, self.0.parts.clock.now(), elapsed);
+        if let Ok(report) = &outcome {
+            let RefreshReport { rows, source_rows, version } = report;
+            tracing::debug!(view, rows, source_rows, %version, elapsed_ms = elapsed.as_millis(), "refreshed");
+            let labels = [("view", view)];
+            metrics().observe_seconds("refresh_seconds", "Time of one refresh", &labels, elapsed.as_secs_f64());
+        }
+        outcome
+    }
+
+    /// What refreshes have restated and not yet copied to the table of restatements, as rows of `system.restatements`.
+    ///
+    /// # Errors
+    /// Storage trouble.
+    pub async fn uncarried_restatements(&self) -> Result<RecordBatch, MaterializeError> {
+        self.0.restatements.uncarried(&self.0.parts.catalog.snapshot()).await
+    }
+
+    /// What a refresh has restated is in the view's log; from there it is copied to where it is kept.
+    async fn carry_restatements(&self, view: &str, task: &Arc<TaskContext>) {
+        let RefreshParts { lake, catalog, .. } = &self.0.parts;
+        let Ok(object) = catalog.snapshot().relation(view).cloned() else { return };
+        let Some(path) = &object.table_path else { return };
+        let carried = async {
+            let table = lake.open_table(path).await?;
+            self.0.restatements.carry(view, &table, task).await
+        };
+        if let Err(error) = carried.await {
+            // Readers find it in the log until the next refresh has copied it.
+            tracing::warn!(view, error = %chain(&error), "restatements not copied yet");
+        }
     }
 
     async fn attempt(
         &self,
         view: &str,
+        scope: &RefreshScope,
         task: &Arc<TaskContext>,
         cancel: &CancellationToken,
     ) -> Result<RefreshReport, MaterializeError> {
-        let RefreshParts { engine, lake, catalog } = &self.0.parts;
+        let RefreshParts { engine, lake, catalog, .. } = &self.0.parts;
         let object = catalog.snapshot().relation(view)?.clone();
         let (Definition::MaterializedView(definition), Some(path)) = (&object.definition, &object.table_path) else {
             return Err(MaterializeError::NotMaterialized { name: view.to_owned(), kind: object.kind.to_string() });
         };
         let table = lake.open_table(path).await?;
-        let before = table.refresh().await?;
-        let pinned = engine.open_query(&definition.query, cancel.clone()).await?;
-        let PinnedQuery { stream, sources, .. } = pinned;
-        let rows = conform(view, stream, before.columns(), cancel.clone())?;
-        let options = WriteOptions { order: InputOrder::Unsorted, context: task.clone() };
-        let files = match table.write_files(rows, options).await {
-            Err(_) if cancel.is_cancelled() => return Err(MaterializeError::Cancelled { view: view.to_owned() }),
-            other => other?,
-        };
-        let row_count = files.iter().map(|file| file.rows).sum();
-        let request = CommitRequest {
-            files,
-            mode: CommitMode::Replace,
-            transactions: Vec::new(),
-            fence: None,
-            expected: Some(before.version()),
-            operation: "REFRESH",
-            info: refresh_info(&sources, row_count),
-        };
-        let version = commit(&table, request).await?;
-        Ok(RefreshReport { rows: row_count, version })
-    }
-}
-
-async fn commit(table: &Table, request: CommitRequest) -> Result<TableVersion, MaterializeError> {
-    let staged = request.files.clone();
-    match table.commit(request).await {
-        Ok(CommitOutcome::Committed(version) | CommitOutcome::AlreadyCommitted(version)) => Ok(version),
-        Err(error) => {
-            if matches!(error, StorageError::VersionMoved { .. }) {
-                table.discard(staged).await;
+        let decision = engine.view_decision(view)?;
+        match &decision.strategy {
+            Strategy::Full if matches!(scope, RefreshScope::Between(..)) => {
+                Err(MaterializeError::NoTimeKey { view: view.to_owned() })
             }
-            Err(error.into())
+            Strategy::Full => full::replace(&self.0.parts, (view, &definition.query), &table, task, cancel).await,
+            Strategy::Partition(_) => {
+                let extent = self.extent(view, scope, cancel).await?;
+                // Made anew otherwise a moment ago.
+                let Some(run) = engine.pin_partitions(view).await? else { return Err(MaterializeError::Overtaken) };
+                partition::refresh(&self.0.parts, (view, &run), &extent, task, cancel).await
+            }
+            Strategy::Incremental(design) => {
+                let extent = self.extent(view, scope, cancel).await?;
+                let (source, source_path) = self.source(view, design).await?;
+                let at = ViewAt { name: view, design: design.clone(), table, source, source_path };
+                absorb(&self.0.parts, &at, &extent, task, cancel).await
+            }
         }
     }
-}
 
-/// The source versions the stored rows are true for, kept in the commit.
-fn refresh_info(sources: &[(String, TableVersion)], rows: u64) -> BTreeMap<String, serde_json::Value> {
-    let versions: serde_json::Map<String, serde_json::Value> =
-        sources.iter().map(|(name, version)| (name.clone(), version.0.into())).collect();
-    BTreeMap::from([("sources".to_owned(), versions.into()), ("rows".to_owned(), rows.into())])
-}
-
-/// The query's rows in the stored column types (such as view strings to plain ones), ending in an error once cancelled.
-fn conform(
-    view: &str,
-    rows: SendableRecordBatchStream,
-    stored: SchemaRef,
-    cancel: CancellationToken,
-) -> Result<SendableRecordBatchStream, MaterializeError> {
-    let found = rows.schema();
-    for (field, wanted) in found.fields().iter().zip(stored.fields()) {
-        if field.name() != wanted.name() || !arrow::compute::can_cast_types(field.data_type(), wanted.data_type()) {
-            return Err(changed(view, field.name(), &field.data_type().to_string(), &wanted.to_string()));
-        }
+    async fn extent(
+        &self,
+        view: &str,
+        scope: &RefreshScope,
+        cancel: &CancellationToken,
+    ) -> Result<Extent, MaterializeError> {
+        Ok(match scope {
+            RefreshScope::Pending => Extent::Pending,
+            RefreshScope::Full => Extent::Everything,
+            RefreshScope::Between(from, to) => {
+                self.time_key(view)?;
+                Extent::And(times_between(&self.0.parts, (from, to), cancel).await?)
+            }
+        })
     }
-    if found.fields().len() != stored.fields().len() {
-        let counts = (format!("one of {} columns", found.fields().len()), format!("one of {}", stored.fields().len()));
-        return Err(changed(view, "*", &counts.0, &counts.1));
-    }
-    let schema = stored.clone();
-    let batches = rows.map(move |batch| {
-        if cancel.is_cancelled() {
-            return Err(DataFusionError::Execution("refresh was cancelled".to_owned()));
-        }
-        conform_batch(&batch?, &stored)
-    });
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
-}
 
-fn changed(view: &str, column: &str, found: &str, stored: &str) -> MaterializeError {
-    MaterializeError::SchemaChanged {
-        view: view.to_owned(),
-        column: column.to_owned(),
-        found: found.to_owned(),
-        stored: stored.to_owned(),
+    pub(super) async fn source(&self, view: &str, design: &Design) -> Result<(Arc<Table>, String), MaterializeError> {
+        let source = &design.question.source;
+        let object = self.0.parts.catalog.snapshot().relation(source)?.clone();
+        let Some(path) = &object.table_path else {
+            return Err(MaterializeError::NoSource { view: view.to_owned(), source_name: source.clone() });
+        };
+        Ok((self.0.parts.lake.open_table(path).await?, path.clone()))
     }
-}
-
-fn conform_batch(batch: &RecordBatch, stored: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
-    let columns = batch.columns().iter().zip(stored.fields()).map(|(column, field)| cast(column, field.data_type()));
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_new(stored.clone(), columns)?)
 }

@@ -66,6 +66,14 @@ impl Admission {
         }
     }
 
+    /// A turn, while most are free; it takes none that somebody may want in the next moment.
+    pub(super) fn spare(&self) -> Option<Permit> {
+        if self.turns.available_permits() <= self.concurrent / 2 {
+            return None;
+        }
+        self.turns.clone().try_acquire_owned().ok().map(Permit)
+    }
+
     fn busy(&self, waiting: usize) -> QueryError {
         QueryError::Busy { running: self.concurrent, waiting }
     }
@@ -93,6 +101,18 @@ mod tests {
         assert!(matches!(gate.enter().await, Err(QueryError::Busy { running: 1, waiting: 0 })));
         drop(first);
         assert!(gate.enter().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_spare_turn_is_given_while_most_are_free() {
+        let gate = gate(4, 0, "0 s");
+        let (first, _second) = (gate.spare().unwrap(), gate.spare().unwrap());
+        assert!(gate.spare().is_none());
+        assert!(gate.enter().await.is_ok(), "others get theirs");
+        drop(first);
+        assert!(gate.spare().is_some());
+        let only = self::gate(1, 0, "0 s");
+        assert!(only.spare().is_some());
     }
 
     #[tokio::test]

@@ -18,7 +18,8 @@ pub struct Answer {
     pub outcome: Outcome,
     /// More than one number about a statement that changed something: COPY gives one row per file.
     pub details: Option<RecordBatch>,
-    /// Everything committed before this moment is in the answer.
+    /// Everything committed before this moment is in the answer: the oldest moment of what was read (see `views::moments`). Of a
+    /// statement that changed something: when it began.
     pub data_as_of: Timestamp,
     /// What the rows depend on beside the statement and its values: the versions of the catalog and of the tables read.
     /// The same statement with the same state has the same answer (in any order it does not ask for). `None` = it depends

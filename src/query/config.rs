@@ -1,5 +1,6 @@
 //! `[query]`: limits of the engine.
 use crate::base::{ByteSize, Span};
+use crate::storage::Locations;
 use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +22,16 @@ pub struct QueryConfig {
     pub spill_limit: ByteSize,
     /// Finished statements kept for `system.queries`.
     pub history: usize,
+    /// Checks of rewritten queries (option `verify` of views) that run at once, each on one thread.
+    pub verify_concurrent: usize,
+    /// Checks that wait at most; further ones are let go.
+    pub verify_waiting: usize,
+    /// Longest run of one check.
+    pub verify_timeout: Span,
     /// Longest SQL text.
     pub max_sql_size: ByteSize,
+    /// Values for `$1` … of one statement.
+    pub max_parameters: usize,
+    /// Where statements that came through a server may read files from.
+    pub allowed_locations: Locations,
 }

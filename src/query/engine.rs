@@ -9,21 +9,32 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
 use super::ddl;
 use super::depth::check_depth;
+use super::placeholders::check_parameters;
 use super::running::Registry;
 use super::runtime::Shared;
+use super::statement::query::Threads;
 use super::statement::{self, Work};
 use super::stream::Limit;
 use super::system::Columns;
+use super::verification::Verifier;
+use super::viewer::Viewer;
+use super::views::{Designs, PartitionRun, pin_run, view_called};
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
-use crate::base::{Clock, Tasks};
-use crate::catalog::{Catalog, Create, Plan};
+use crate::auth::{Access, Authenticator, Reading};
+use crate::base::{Clock, Sealed, Tasks, Timestamp};
+use crate::catalog::{Catalog, Create, Definition, Plan};
+use crate::rollup::{self, Decision, Design, Scan};
 use crate::storage::{Lake, TableVersion};
 
 /// What an engine is made of.
@@ -52,8 +63,11 @@ pub(super) struct Inner {
     pub(super) admission: Admission,
     pub(super) registry: Arc<Registry>,
     pub(super) columns: Columns,
+    pub(super) designs: Designs,
+    pub(super) verifier: Verifier,
     commands: OnceLock<Arc<dyn Commands>>,
     state: OnceLock<Arc<dyn SystemState>>,
+    authenticator: OnceLock<Arc<Authenticator>>,
 }
 
 /// One statement to run.
@@ -63,6 +77,8 @@ pub struct Request {
     /// Types of named parameters, when the caller knows them better than the SQL (endpoints).
     pub declared: Vec<FieldRef>,
     pub session: Arc<Session>,
+    /// The endpoint whose query `sql` is: its tables are read by its maker's right, when the session may call it.
+    pub endpoint: Option<String>,
     pub cancel: CancellationToken,
     pub progress: Option<Arc<dyn Progress>>,
 }
@@ -74,6 +90,7 @@ impl Request {
             params: Params::None,
             declared: Vec::new(),
             session: session.clone(),
+            endpoint: None,
             cancel: CancellationToken::new(),
             progress: None,
         }
@@ -84,7 +101,7 @@ impl Request {
 pub enum StatementKind {
     /// Gives rows.
     Query,
-    /// INSERT, COPY, REFRESH: gives a number of rows.
+    /// INSERT, DELETE, COPY, REFRESH: gives a number of rows.
     Update,
     /// CREATE, DROP, SET …
     Command,
@@ -106,6 +123,10 @@ pub struct PinnedQuery {
     pub stream: SendableRecordBatchStream,
     /// Every table read, directly or through views: relation name and version, sorted by name.
     pub sources: Vec<(String, TableVersion)>,
+    /// How many rows these have.
+    pub source_rows: u64,
+    /// Everything committed before this moment is in the rows.
+    pub data_as_of: Timestamp,
 }
 
 impl Engine {
@@ -120,8 +141,11 @@ impl Engine {
             admission: Admission::new(&config),
             registry: Registry::new(config.history),
             columns: Columns::default(),
+            designs: Designs::default(),
+            verifier: Verifier::new(&lake, config.verify_concurrent),
             commands: OnceLock::new(),
             state: OnceLock::new(),
+            authenticator: OnceLock::new(),
             lake,
             catalog,
             config,
@@ -146,6 +170,21 @@ impl Engine {
         }
     }
 
+    /// Takes over users, roles and policies; called once by `app.rs`. Without it no session of a caller is served.
+    pub fn guard_by(&self, authenticator: Arc<Authenticator>) {
+        if self.0.authenticator.set(authenticator).is_err() {
+            tracing::error!("users and roles were taken over twice; the first stay");
+        }
+    }
+
+    /// What the session's caller may do now; none = everything (authentication is off, or the process itself asks).
+    ///
+    /// # Errors
+    /// The user or token is no more.
+    pub fn access(&self, session: &Session) -> Result<Option<Arc<Access>>, QueryError> {
+        Ok(Viewer::of(&self.0, session, None)?.caller().cloned())
+    }
+
     /// Kind, columns and parameters of a statement; runs nothing.
     ///
     /// # Errors
@@ -153,10 +192,11 @@ impl Engine {
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
         let limit = self.0.limit_of(session);
+        let viewer = Viewer::of(&self.0, session, None)?;
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
-            prepared = statement::prepare(&self.0, sql) => prepared,
+            prepared = statement::prepare(&self.0, sql, &viewer) => prepared,
         }
     }
 
@@ -172,9 +212,11 @@ impl Engine {
         if engine.tasks.is_stopping() {
             return Err(QueryError::Stopping);
         }
-        let Request { sql, params, declared, session, cancel, progress } = request;
+        let Request { sql, params, declared, session, endpoint, cancel, progress } = request;
+        let viewer = Viewer::of(engine, &session, endpoint.as_deref())?;
         let now = engine.clock.now();
-        let watch = engine.registry.begin(&sql, &session, &cancel, now);
+        let allowance = viewer.allowance(engine);
+        let watch = engine.registry.begin(&sql, &session, &cancel, (now, allowance.concurrent_statements))?;
         let mut work = Work {
             engine: engine.clone(),
             limit: engine.limit_of(&session),
@@ -182,6 +224,8 @@ impl Engine {
             query_id: watch.run.id.clone(),
             watch: Some(watch),
             session,
+            viewer,
+            allowance,
             params,
             declared,
             progress,
@@ -223,6 +267,114 @@ impl Engine {
         statement::query::open(&self.0, sql, cancel).await
     }
 
+    /// How the materialized view called `name` is kept, and why.
+    ///
+    /// # Errors
+    /// `NotFound`; not a materialized view; a query that no longer works.
+    pub fn view_decision(&self, name: &str) -> Result<Arc<Decision>, QueryError> {
+        let catalog = self.0.catalog.snapshot();
+        let object = catalog.relation(name)?;
+        match &object.definition {
+            Definition::MaterializedView(view) => self.0.designs.of(&self.0, &catalog, (name, view)),
+            _ => {
+                Err(QueryError::Invalid { message: format!("'{name}' is a {}, not a materialized view", object.kind) })
+            }
+        }
+    }
+
+    /// The partial aggregates of `rows`, as `design` stores them: of those that pass `within`. Runs inside the caller's work, as
+    /// [`Engine::open_query`].
+    ///
+    /// # Errors
+    /// As for a query.
+    pub async fn open_partials(
+        &self,
+        design: Arc<Design>,
+        (rows, within): (Arc<dyn TableProvider>, Option<Expr>),
+        cancel: CancellationToken,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let plan = move |functions: &rollup::Functions| {
+            let base = Scan { table: design.question.source.as_str().into(), source: provider_as_source(rows) };
+            rollup::partial_plan(&design, base, within, functions)
+        };
+        self.open_rollup(plan, cancel).await
+    }
+
+    /// As [`Engine::open_partials`], of those rows that pass `within`, by one thread: for work that is done in slices, some of
+    /// them at once.
+    ///
+    /// # Errors
+    /// As for a query.
+    pub async fn open_slice(
+        &self,
+        design: Arc<Design>,
+        rows: Arc<dyn TableProvider>,
+        within: Sealed<Expr>,
+        cancel: CancellationToken,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let functions = self.0.shared.rollup.clone();
+        let plan = move || {
+            let base = Scan { table: design.question.source.as_str().into(), source: provider_as_source(rows) };
+            rollup::partial_plan(&design, base, Some(Expr::clone(&within)), &functions)
+        };
+        statement::query::open_plan(&self.0, plan, Threads::One, cancel).await
+    }
+
+    /// The rows of a table that pass `within`. Runs inside the caller's work, as [`Engine::open_query`].
+    ///
+    /// # Errors
+    /// As for a query.
+    pub async fn open_rows(
+        &self,
+        (rows, within): (Arc<dyn TableProvider>, Expr),
+        cancel: CancellationToken,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let plan = move || LogicalPlanBuilder::scan("rows", provider_as_source(rows), None)?.filter(within)?.build();
+        statement::query::open_plan(&self.0, plan, Threads::All, cancel).await
+    }
+
+    /// Stored partial aggregates with every group once. Runs inside the caller's work, as [`Engine::open_query`].
+    ///
+    /// # Errors
+    /// As for a query.
+    pub async fn open_folded(
+        &self,
+        design: Arc<Design>,
+        partials: Arc<dyn TableProvider>,
+        cancel: CancellationToken,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let plan = move |functions: &rollup::Functions| {
+            let stored = Scan { table: "partials".into(), source: provider_as_source(partials) };
+            rollup::fold_plan(&design, stored, functions)
+        };
+        self.open_rollup(plan, cancel).await
+    }
+
+    /// The rows of a plan over rollups. Runs inside the caller's work, as [`Engine::open_query`].
+    ///
+    /// # Errors
+    /// As for a query.
+    pub async fn open_rollup<F>(
+        &self,
+        plan: F,
+        cancel: CancellationToken,
+    ) -> Result<SendableRecordBatchStream, QueryError>
+    where
+        F: FnOnce(&rollup::Functions) -> DataFusionResult<LogicalPlan> + Send + 'static,
+    {
+        let functions = self.0.shared.rollup.clone();
+        statement::query::open_plan(&self.0, move || plan(&functions), Threads::All, cancel).await
+    }
+
+    /// What a view that is kept by partitions is made of, pinned at newest versions; `None`: it is kept otherwise.
+    ///
+    /// # Errors
+    /// Not a materialized view; tables that cannot be opened; a query that no longer works.
+    pub async fn pin_partitions(&self, view: &str) -> Result<Option<PartitionRun>, QueryError> {
+        let (definition, path) = view_called(&self.0, view)?;
+        pin_run(&self.0, (view, &path, &definition)).await
+    }
+
     /// Columns of a table, view or materialized view, as declared or stored: VARCHAR is `Utf8`, while rows of `SELECT *`
     /// may come in another layout of the same type (`Utf8View`).
     ///
@@ -231,6 +383,27 @@ impl Engine {
     pub async fn relation_schema(&self, name: &str) -> Result<SchemaRef, QueryError> {
         let schema = self.0.columns.of(&self.0, name)?;
         Ok(schema)
+    }
+
+    /// The same, without the columns the session's caller may not know of.
+    ///
+    /// # Errors
+    /// `NotFound`, also for what the caller may not know of.
+    pub async fn relation_schema_for(&self, name: &str, session: &Session) -> Result<SchemaRef, QueryError> {
+        let viewer = Viewer::of(&self.0, session, None)?;
+        if !viewer.may_see(name) {
+            return Err(viewer.not_found(name, &self.0.catalog.snapshot()));
+        }
+        let schema = self.0.columns.of(&self.0, name)?;
+        let Reading::Columns(granted) = viewer.reading(name) else { return Ok(schema) };
+        let fields: Vec<FieldRef> =
+            schema.fields().iter().filter(|field| granted.contains(field.name())).cloned().collect();
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    /// Returns when all answers taken to be verified so far have been.
+    pub async fn verified(&self) {
+        self.0.verifier.idle().await;
     }
 
     /// Cancels a running statement; false when it is not running.
@@ -263,6 +436,14 @@ impl Inner {
         self.state.get()
     }
 
+    /// # Errors
+    /// `Unimplemented` in an engine without users and roles (tests of the engine alone).
+    pub(super) fn authenticator(&self) -> Result<&Arc<Authenticator>, QueryError> {
+        self.authenticator
+            .get()
+            .ok_or_else(|| QueryError::Unimplemented { message: "this engine knows no users and roles".to_owned() })
+    }
+
     pub(super) fn commands(&self) -> Result<&Arc<dyn Commands>, QueryError> {
         self.commands.get().ok_or_else(|| QueryError::Unimplemented {
             message: "this engine only reads: nothing is plugged in".to_owned(),
@@ -272,7 +453,10 @@ impl Inner {
     fn check_size(&self, sql: &str) -> Result<(), QueryError> {
         let allowed = self.config.max_sql_size;
         match u64::try_from(sql.len()).is_ok_and(|length| length <= allowed.bytes()) {
-            true => check_depth(sql),
+            true => {
+                check_parameters(sql, self.config.max_parameters)?;
+                check_depth(sql)
+            }
             false => Err(QueryError::Invalid {
                 message: format!(
                     "statement has {} bytes, at most {allowed} are allowed (query.max_sql_size)",

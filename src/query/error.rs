@@ -1,5 +1,6 @@
 //! What can go wrong with a statement.
 use super::CommandError;
+use crate::auth::AuthError;
 use crate::base::{Classify, Kind};
 use crate::catalog::CatalogError;
 use crate::storage::StorageError;
@@ -13,6 +14,12 @@ pub enum QueryError {
     Unimplemented { message: String },
     #[error("too many statements: {running} running and {waiting} waiting; try again later")]
     Busy { running: usize, waiting: usize },
+    #[error(
+        "{most} statements of yours run already, the most your roles allow (auth.limits); try again when one has ended"
+    )]
+    TooMany { most: u64 },
+    #[error("the answer has more than {most}, the most your roles allow (auth.limits); add a filter or LIMIT")]
+    TooLarge { most: String },
     #[error("not enough memory for this statement: {message}")]
     Memory { message: String },
     #[error("statement ran longer than {limit}")]
@@ -21,6 +28,11 @@ pub enum QueryError {
     Cancelled,
     #[error("server is stopping; connect again")]
     Stopping,
+    /// A caller may not; `message` names only what the caller named.
+    #[error("{message}")]
+    Denied { message: String },
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error(transparent)]
@@ -36,10 +48,14 @@ impl Classify for QueryError {
             Self::Invalid { .. } => Kind::InvalidArgument,
             Self::NotFound { .. } => Kind::NotFound,
             Self::Unimplemented { .. } => Kind::Unimplemented,
-            Self::Busy { .. } | Self::Memory { .. } => Kind::ResourceExhausted,
+            Self::Busy { .. } | Self::TooMany { .. } | Self::TooLarge { .. } | Self::Memory { .. } => {
+                Kind::ResourceExhausted
+            }
             Self::Timeout { .. } => Kind::DeadlineExceeded,
             Self::Cancelled => Kind::Cancelled,
             Self::Stopping => Kind::Unavailable,
+            Self::Denied { .. } => Kind::PermissionDenied,
+            Self::Auth(inner) => inner.kind(),
             Self::Catalog(inner) => inner.kind(),
             Self::Storage(inner) => inner.kind(),
             Self::Command(inner) => inner.kind(),

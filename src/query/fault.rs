@@ -17,8 +17,21 @@ use crate::storage::StorageError;
 
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
-        translate(error, None)
+        of_pattern(translate(error, None))
     }
+}
+
+/// A pattern that cannot be compiled is the statement's fault, whatever function and library say so.
+fn of_pattern(error: QueryError) -> QueryError {
+    let (QueryError::Invalid { message } | QueryError::Internal { message }) = &error else { return error };
+    let Some(place) = NO_PATTERN.into_iter().find_map(|sign| message.find(sign)) else { return error };
+    let told = message[place..].trim();
+    // The pattern itself, which may be long, stands between the first line and the last.
+    let message = match told.rsplit_once('\n') {
+        Some((_, why)) => format!("regular expression: {why}"),
+        None => told.to_owned(),
+    };
+    QueryError::Invalid { message }
 }
 
 /// Our error as DataFusion carries it.
@@ -144,7 +157,7 @@ fn arrow_message(error: &ArrowError) -> String {
 
 fn from_io(error: std::io::Error) -> QueryError {
     match StorageError::io("read or write while running the statement", error) {
-        StorageError::DiskFull { .. } => {
+        StorageError::DiskFull => {
             QueryError::Memory { message: "no disk space left for spill files; free some or ask for less".to_owned() }
         }
         other => QueryError::Storage(other),
@@ -166,6 +179,9 @@ pub(super) fn from_parser(text: &str) -> QueryError {
     }
 }
 
+/// How errors of patterns begin.
+const NO_PATTERN: [&str; 3] =
+    ["Regular expression did not compile", "Compiled regex exceeds size limit", "regex parse error"];
 const NO_MATCH: &str = "No function matches the given name and argument types '";
 
 fn from_plan_message(position: Option<(u64, u64)>, message: String) -> QueryError {

@@ -1,10 +1,11 @@
 //! SQL in, Arrow stream out. Knows no protocol.
 //!
-//! Layer 3. Imports `catalog`, `auth`, `storage`, `base`, `telemetry`; never `ingest`, `materialize`, `scheduler`.
+//! Layer 3. Imports `rollup`, `catalog`, `auth`, `storage`, `base`, `telemetry`; never `ingest`, `materialize`, `scheduler`.
 //!
 //! ```text
 //! engine ─► statement/ ─► tables (names, snapshots) ─► planner ─► stream ─► Answer
 //!              ├─► ddl/ ─► catalog, storage            functions/, system/ are what SQL sees
+//!              ├─► advise ─► rollup
 //!              └─► Commands (ingest, materialize)      admission, running, runtime hold the limits
 //! ```
 
@@ -14,9 +15,11 @@ pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod reach;
 pub mod session;
 pub mod state;
 // a statement's way
+mod advise;
 mod ddl;
 mod fault;
 mod params;
@@ -25,21 +28,37 @@ mod planner;
 mod statement;
 mod stream;
 mod tables;
+mod verification;
+mod views;
+// who may
+mod authorise;
+mod leak;
+mod protect;
+mod viewer;
 // what SQL sees
 mod functions;
 mod system;
 // limits
 mod admission;
 mod depth;
+mod growth;
 mod running;
 mod runtime;
+mod with;
 
 pub use answer::{Answer, Outcome, QueryId};
-pub use commands::{CommandContext, CommandError, Commands, Progress, WriteReport};
+pub use commands::{
+    CommandContext, CommandError, Commands, DeleteRows, Progress, VERIFIED_SIDE, WriteReport, explained,
+};
 pub use config::QueryConfig;
 pub use engine::{Engine, EngineParts, PinnedQuery, Prepared, Request, StatementKind};
 pub use error::QueryError;
+pub use reach::Reach;
 pub use session::{Origin, Params, Session};
-pub use state::{IngestRow, SystemState};
+pub use state::{
+    CertificateRow, IngestRow, ListenerRow, RESTATED_AT, RESTATEMENTS_PATH, SystemState, ViewRow, restatements_schema,
+};
+pub use verification::VERIFICATIONS_PATH;
+pub use views::{Behind, PartitionRun, Pending, absorbed, absorbing, as_of, may_hold, pending, rows_at, stored_as_of};
 
 use statement::query::answer_schema;

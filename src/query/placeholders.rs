@@ -83,6 +83,32 @@ fn after_dollar_quote(sql: &str, at: usize) -> Option<usize> {
     Some(sql[body..].find(tag).map_or(sql.len(), |length| body + length + tag.len()))
 }
 
+/// Refuses more parameters than a statement may have, and `$2000000000` as well: there is one value for each number below.
+///
+/// # Errors
+/// `Invalid`, with the limit's name.
+pub(super) fn check_parameters(sql: &str, max: usize) -> Result<(), QueryError> {
+    if !sql.contains(['?', '$']) {
+        return Ok(());
+    }
+    let code = pieces(sql).into_iter().filter(|(part, _)| matches!(part, Part::Code)).map(|(_, piece)| piece);
+    let (mut count, mut highest) = (0_usize, 0_usize);
+    for piece in code {
+        count += piece.matches('?').count();
+        for (at, _) in piece.match_indices('$') {
+            let digits = piece[at + 1..].split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            // More digits than a number holds is more than any limit.
+            let number = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(usize::MAX) };
+            highest = highest.max(number);
+        }
+    }
+    if count.max(highest) <= max {
+        return Ok(());
+    }
+    let message = format!("statement has more than {max} parameters (query.max_parameters)");
+    Err(QueryError::Invalid { message })
+}
+
 /// Numbers the `?` of a statement.
 ///
 /// # Errors
@@ -139,6 +165,15 @@ pub(super) fn matching_parenthesis(sql: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_bounded_by_count_and_number() {
+        let is_fine = |sql: &str| check_parameters(sql, 3).is_ok();
+        assert!(is_fine("SELECT 1") && is_fine("SELECT ?, ?, ?") && is_fine("SELECT $1, $3, $name"));
+        assert!(is_fine("SELECT '????', \"$99\" -- ???? $99\n, $$ ???? $99 $$"));
+        assert!(!is_fine("SELECT ?, ?, ?, ?") && !is_fine("SELECT $4"));
+        assert!(!is_fine("SELECT $99999999999999999999999"));
+    }
 
     fn check(sql: &str, wanted: &str) {
         assert_eq!(

@@ -23,8 +23,10 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 
 use super::fault::{external, from_parser};
 use super::functions::SqlTypes;
+use super::growth::{OpenViews, check_with};
 use super::tables::{Relation, Relations, storable};
-use super::{QueryError, fault};
+use super::views::{as_stored, closed, open_view, reading_partitioned};
+use super::{QueryError, fault, protect};
 
 /// Plans one statement.
 pub(super) struct Planner<'a> {
@@ -32,7 +34,7 @@ pub(super) struct Planner<'a> {
     relations: &'a Relations,
     spans: bool,
     /// Views being planned, outermost first.
-    open_views: RefCell<Vec<String>>,
+    open_views: RefCell<OpenViews>,
 }
 
 /// Types known for `$1` … and `$name`.
@@ -43,28 +45,58 @@ impl<'a> Planner<'a> {
         Self { state, relations, spans: false, open_views: RefCell::default() }
     }
 
+    pub(super) fn state(&self) -> &SessionState {
+        self.state
+    }
+
+    /// For the query of the view called `name`: what it reads stands inside it.
+    ///
+    /// # Errors
+    /// As for reading a view.
+    pub(super) fn inside(self, name: &str) -> Result<Self, QueryError> {
+        self.open_views.borrow_mut().enter(name)?;
+        Ok(self)
+    }
+
     /// The unoptimised plan of a query; `types` are those of `$1`, `$2`, … as far as known.
     ///
     /// # Errors
     /// What the user got wrong, with its place in the text.
     pub(super) fn query(&self, statement: &Statement, types: ParameterTypes) -> Result<LogicalPlan, QueryError> {
+        let plan = self.query_over_open_views(statement, types)?;
+        Ok(closed(plan, self.relations)?)
+    }
+
+    /// As [`Self::query`], with the views it reads left open: `views::rewritten` decides where their rows come from.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn query_over_open_views(
+        &self,
+        statement: &Statement,
+        types: ParameterTypes,
+    ) -> Result<LogicalPlan, QueryError> {
         let planned = self.plan(statement, types.clone());
         if planned.is_ok() || self.spans {
             return planned.map_err(QueryError::from);
         }
         // Positions cost time in every expression, so they are collected only when there is an error to place.
-        let again = Planner { spans: true, open_views: RefCell::default(), ..*self };
+        let again = Planner { spans: true, open_views: RefCell::new(self.open_views.borrow().again()), ..*self };
         again.plan(statement, types).map_err(QueryError::from)
     }
 
     fn plan(&self, statement: &Statement, types: ParameterTypes) -> DataFusionResult<LogicalPlan> {
+        let before = self.open_views.borrow().nodes();
         let plan = match statement {
             Statement::Statement(statement) => {
+                check_with(statement).map_err(external)?;
                 let mut context = PlannerContext::new().with_prepare_param_data_types(types);
                 self.sql_to_rel().sql_statement_to_plan_with_context(*statement.clone(), &mut context)
             }
             other => self.sql_to_rel().statement_to_plan(other.clone()),
         }?;
+        // Before anything walks through all of it.
+        self.open_views.borrow().grow(before, &plan)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -93,16 +125,38 @@ impl<'a> Planner<'a> {
         SqlToRel::new_with_options(self, options)
     }
 
-    fn view(&self, name: &str, statement: &Statement) -> DataFusionResult<LogicalPlan> {
-        if self.open_views.borrow().iter().any(|open| open == name) {
-            let cycle = self.open_views.borrow().iter().cloned().chain([name.to_owned()]).collect();
-            return Err(external(QueryError::Catalog(crate::catalog::CatalogError::Cycle { cycle })));
+    /// The rows of a relation, nobody's rights considered.
+    fn source(&self, name: &TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
+        match self.relations.find(name).map_err(fault::external)? {
+            Relation::Table(source) => Ok(source.clone()),
+            Relation::View { name, statement } => {
+                let plan = self.view(name, statement)?;
+                let (by_parts, by_times) = (self.relations.pinned_view(name), self.relations.pinned_partitioned(name));
+                let plan = match (by_parts, by_times) {
+                    (Some(_), _) => open_view(name, plan)?,
+                    (None, Some(view)) => reading_partitioned(view, self.relations.catalog(), plan)?,
+                    (None, None) if self.relations.is_recomputed(name) => as_stored(plan)?,
+                    (None, None) => plan,
+                };
+                Ok(provider_as_source(Arc::new(ViewTable::new(plan, None))))
+            }
+            Relation::Planned { name, statement } => {
+                let plan = self.view(name, statement)?;
+                let columns = storable(plan.schema().as_arrow()).map_err(external)?;
+                Ok(provider_as_source(Arc::new(EmptyTable::new(columns))))
+            }
         }
-        self.open_views.borrow_mut().push(name.to_owned());
+    }
+
+    fn view(&self, name: &str, statement: &Statement) -> DataFusionResult<LogicalPlan> {
+        self.open_views.borrow_mut().enter(name).map_err(external)?;
         let inner = Planner { spans: false, open_views: self.open_views.clone(), ..*self };
         let planned = inner.plan(statement, Vec::new());
-        self.open_views.borrow_mut().pop();
-        planned.map_err(|error| in_view(name, error))
+        self.open_views.borrow_mut().leave();
+        planned.map_err(|error| match self.relations.viewer().is_engineer() {
+            true => in_view(name, error),
+            false => discreet(name, error),
+        })
     }
 }
 
@@ -111,6 +165,17 @@ fn in_view(name: &str, error: DataFusionError) -> DataFusionError {
     match QueryError::from(error) {
         QueryError::Invalid { message } => {
             external(QueryError::Invalid { message: format!("view '{name}' no longer works: {message}") })
+        }
+        other => external(other),
+    }
+}
+
+/// The same for who may not know what a view is made of.
+fn discreet(name: &str, error: DataFusionError) -> DataFusionError {
+    match QueryError::from(error) {
+        QueryError::Invalid { .. } | QueryError::NotFound { .. } | QueryError::Catalog(_) => {
+            let message = format!("view '{name}' cannot be read at present; tell those who made it");
+            external(QueryError::Invalid { message })
         }
         other => external(other),
     }
@@ -137,17 +202,14 @@ pub(super) fn parse(sql: &str) -> Result<Statement, QueryError> {
 
 impl ContextProvider for Planner<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
-        match self.relations.find(&name).map_err(fault::external)? {
-            Relation::Table(source) => Ok(source.clone()),
-            Relation::View { name, statement } => {
-                let plan = self.view(name, statement)?;
-                Ok(provider_as_source(Arc::new(ViewTable::new(plan, None))))
+        let in_own_text = self.open_views.borrow().is_empty();
+        let reading = self.relations.reading(&name, in_own_text).map_err(external)?;
+        let source = self.source(&name)?;
+        match self.relations.viewer().caller() {
+            Some(access) if Relations::is_public(&name) => {
+                protect::protected(self, access, (name.table(), source), &reading)
             }
-            Relation::Planned { name, statement } => {
-                let plan = self.view(name, statement)?;
-                let columns = storable(plan.schema().as_arrow()).map_err(external)?;
-                Ok(provider_as_source(Arc::new(EmptyTable::new(columns))))
-            }
+            _ => Ok(source),
         }
     }
 

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{Origin, QueryError, QueryId, Session};
+use crate::auth::Identity;
 use crate::base::{Classify, Kind, Stopwatch, Timestamp};
+use crate::catalog::redacted;
 use crate::telemetry::metrics;
 
 /// Characters of SQL kept per statement.
@@ -53,13 +55,30 @@ impl Origin {
     }
 }
 
+/// A caller, by whatever token: a user of ours, or one of the identity provider's of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Principal {
+    pub(super) user: String,
+    pub(super) is_external: bool,
+}
+
+impl Principal {
+    fn of(identity: &Identity) -> Self {
+        Self { user: identity.user.clone(), is_external: identity.external.is_some() }
+    }
+}
+
 /// One statement.
 pub(super) struct Run {
     pub(super) id: QueryId,
     pub(super) session_id: String,
     pub(super) user: String,
+    /// Who proved to be there; none = the process itself, or anybody.
+    pub(super) caller: Option<Principal>,
     pub(super) origin: Origin,
+    /// The first [`SQL_KEPT`] characters.
     pub(super) sql: String,
+    pub(super) is_cut: bool,
     pub(super) started_at: Timestamp,
     pub(super) cancel: CancellationToken,
     stopwatch: Stopwatch,
@@ -100,19 +119,25 @@ impl Registry {
     }
 
     /// Lists a new statement; it is listed as running until its [`Watch`] ends.
+    ///
+    /// # Errors
+    /// `TooMany` when the session's caller has `most` running already.
     pub(super) fn begin(
         self: &Arc<Self>,
         sql: &str,
         session: &Session,
         cancel: &CancellationToken,
-        now: Timestamp,
-    ) -> Watch {
+        (now, most): (Timestamp, Option<u64>),
+    ) -> Result<Watch, QueryError> {
+        let text = redacted(sql);
         let run = Arc::new(Run {
             id: QueryId(uuid::Uuid::now_v7().simple().to_string()),
             session_id: session.id.clone(),
             user: session.user.clone(),
+            caller: session.caller.as_ref().map(Principal::of),
             origin: session.origin,
-            sql: sql.chars().take(SQL_KEPT).collect(),
+            sql: text.chars().take(SQL_KEPT).collect(),
+            is_cut: text.chars().nth(SQL_KEPT).is_some(),
             started_at: now,
             cancel: cancel.child_token(),
             stopwatch: Stopwatch::start(),
@@ -120,8 +145,20 @@ impl Registry {
             progress: Mutex::new((State::Waiting, None)),
             elapsed: Mutex::new(None),
         });
-        self.running.lock().insert(run.id.clone(), run.clone());
-        Watch { run, registry: self.clone(), ended: false }
+        let mut running = self.running.lock();
+        if let (Some(most), Some(caller)) = (most, &run.caller)
+            && count_of(&running, caller) >= most
+        {
+            metrics().count("statements_limited", "Statements refused: their user has too many running", &[], 1);
+            return Err(QueryError::TooMany { most });
+        }
+        running.insert(run.id.clone(), run.clone());
+        Ok(Watch { run, registry: self.clone(), ended: false })
+    }
+
+    /// Statements of a user of ours that run now.
+    pub(super) fn running_of(&self, user: &str) -> u64 {
+        count_of(&self.running.lock(), &Principal { user: user.to_owned(), is_external: false })
     }
 
     /// Signals a running statement; false when there is none of this id.
@@ -147,6 +184,10 @@ impl Registry {
         finished.push_front(run.clone());
         finished.truncate(self.kept);
     }
+}
+
+fn count_of(running: &HashMap<QueryId, Arc<Run>>, caller: &Principal) -> u64 {
+    running.values().map(|run| u64::from(run.caller.as_ref() == Some(caller))).sum()
 }
 
 /// Holds a statement's place in the list. Dropped without a word, the statement counts as cancelled.
@@ -221,7 +262,7 @@ mod tests {
 
     fn begin(registry: &Arc<Registry>, sql: &str) -> Watch {
         let session = Session::new("s", "u", Origin::Repl);
-        registry.begin(sql, &session, &CancellationToken::new(), Timestamp(1))
+        registry.begin(sql, &session, &CancellationToken::new(), (Timestamp(1), None)).unwrap()
     }
 
     #[test]
@@ -235,6 +276,23 @@ mod tests {
         let expected = [("fourth", "waiting"), ("third", "cancelled"), ("second", "failed")];
         assert_eq!(states, expected.map(|(sql, state)| (sql.to_owned(), state)));
         running.succeed();
+    }
+
+    #[test]
+    fn a_caller_has_so_many_running_and_others_are_not_counted() {
+        let registry = Registry::new(2);
+        let begin = |user: &str, token: &str| {
+            let identity = Identity { user: user.to_owned(), token: Some(token.to_owned()), external: None };
+            let session = Session::of_caller("s", identity, Origin::Http);
+            registry.begin("x", &session, &CancellationToken::new(), (Timestamp(1), Some(2)))
+        };
+        let (first, _second) = (begin("ann", "1").unwrap(), begin("ann", "2").unwrap());
+        let _other = begin("bob", "1").unwrap();
+        assert!(matches!(begin("ann", "1"), Err(QueryError::TooMany { most: 2 })), "whatever the token");
+        assert_eq!(registry.list().len(), 3, "it is not listed");
+        first.succeed();
+        assert_eq!(registry.running_of("ann"), 1);
+        begin("ann", "1").unwrap().succeed();
     }
 
     #[test]

@@ -22,8 +22,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use super::functions::{self, SqlTypes};
+use super::viewer::Viewer;
 use super::{QueryConfig, QueryError};
-use crate::base::Timestamp;
+use crate::base::{Sealed, Timestamp};
 use crate::storage::{Lake, configure_scans};
 
 /// The name of the one catalog.
@@ -42,7 +43,9 @@ const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
 /// Shared by all statements of an engine.
 pub(super) struct Shared {
-    template: SessionState,
+    template: Sealed<SessionState>,
+    /// What plans over rollups call.
+    pub(super) rollup: Arc<crate::rollup::Functions>,
     task: Arc<TaskContext>,
     pub(super) cpu: CpuRuntime,
 }
@@ -60,16 +63,28 @@ impl Shared {
         let runtime = runtime_env(config)?;
         lake.register(&runtime);
         let template = template(threads, runtime);
-        Ok(Self { task: template.task_ctx(), template, cpu: CpuRuntime::start(threads)? })
+        let rollup = Arc::new(functions::rollup(&template));
+        let task = template.task_ctx();
+        Ok(Self { task, rollup, template: Sealed::new(template), cpu: CpuRuntime::start(threads)? })
     }
 
     /// The state of one statement: `now()` is `now` in all of it.
     pub(super) fn state_at(&self, now: Timestamp) -> SessionState {
-        let mut state = self.template.clone();
+        let mut state = SessionState::clone(&self.template);
         let properties = state.execution_props_mut();
         *properties = datafusion::execution::context::ExecutionProps::new();
         properties.query_execution_start_time = DateTime::from_timestamp_micros(now.micros());
         properties.config_options = Some(self.template.config_options().clone());
+        state
+    }
+
+    /// The same for a statement that may ask who runs it.
+    pub(super) fn state_for(&self, viewer: &Viewer, now: Timestamp) -> SessionState {
+        let mut state = self.state_at(now);
+        let caller = functions::Caller { user: viewer.user().to_owned(), attributes: viewer.attributes() };
+        state.config_mut().options_mut().extensions.insert(caller);
+        let options = state.config_options().clone();
+        state.execution_props_mut().config_options = Some(options);
         state
     }
 
@@ -84,7 +99,8 @@ impl Shared {
         let aggregate = state.aggregate_functions().keys().map(|name| (name.clone(), "aggregate"));
         let window = state.window_functions().keys().map(|name| (name.clone(), "window"));
         let table = state.table_functions().keys().map(|name| (name.clone(), "table"));
-        scalar.chain(aggregate).chain(window).chain(table).collect()
+        let all = scalar.chain(aggregate).chain(window).chain(table);
+        all.filter(|(name, _)| functions::is_shown(name)).collect()
     }
 
     /// Memory pool, disk and functions for running plans.
@@ -116,6 +132,9 @@ fn template(threads: usize, runtime: Arc<RuntimeEnv>) -> SessionState {
         .with_default_catalog_and_schema(CATALOG, PUBLIC);
     let options = config.options_mut();
     configure_scans(options);
+    // Prunes rows that an aggregate without a bound yet still needs: https://github.com/apache/datafusion/issues/25147 and
+    // https://github.com/apache/datafusion/issues/24816.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.map_string_types_to_utf8view = false;

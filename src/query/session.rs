@@ -1,4 +1,5 @@
 //! What a connection carries from statement to statement.
+use crate::auth::Identity;
 use datafusion::common::ScalarValue;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -18,11 +19,19 @@ pub struct Session {
     pub id: String,
     pub user: String,
     pub origin: Origin,
+    /// Who proved to be there; none = the process itself, or authentication is off.
+    pub caller: Option<Identity>,
     settings: RwLock<BTreeMap<String, String>>,
 }
 impl Session {
+    /// Of the process itself, or of anybody while authentication is off: nothing is refused or hidden.
     pub fn new(id: impl Into<String>, user: impl Into<String>, origin: Origin) -> Arc<Self> {
-        Arc::new(Self { id: id.into(), user: user.into(), origin, settings: RwLock::default() })
+        Arc::new(Self { id: id.into(), user: user.into(), origin, caller: None, settings: RwLock::default() })
+    }
+    /// Of a caller: grants, policies and masks hold.
+    pub fn of_caller(id: impl Into<String>, caller: Identity, origin: Origin) -> Arc<Self> {
+        let user = caller.user.clone();
+        Arc::new(Self { id: id.into(), user, origin, caller: Some(caller), settings: RwLock::default() })
     }
     pub fn set(&self, key: &str, value: &str) {
         self.settings.write().insert(key.to_owned(), value.to_owned());

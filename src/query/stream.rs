@@ -27,6 +27,8 @@ use super::admission::Permit;
 use super::fault::external;
 use super::running::{State, Watch};
 use super::runtime::{Shared, panicked};
+use crate::auth::Allowance;
+use crate::base::ByteSize;
 use crate::base::clock::deadline_after;
 
 /// Batches computed ahead of the reader.
@@ -50,6 +52,47 @@ impl Limit {
     }
 }
 
+/// How much an answer may hold; none = anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Most {
+    pub(super) rows: Option<u64>,
+    pub(super) size: Option<ByteSize>,
+}
+
+impl From<Allowance> for Most {
+    fn from(allowance: Allowance) -> Self {
+        Self { rows: allowance.result_rows, size: allowance.result_bytes }
+    }
+}
+
+/// What an answer holds so far.
+#[derive(Default)]
+struct Sum {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Sum {
+    /// # Errors
+    /// `TooLarge` with this batch.
+    fn add(&mut self, batch: &RecordBatch, most: Most) -> Result<(), QueryError> {
+        self.rows = self.rows.saturating_add(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX));
+        let too_large = |most: String| Err(QueryError::TooLarge { most });
+        match most.rows {
+            Some(rows) if self.rows > rows => return too_large(format!("{rows} rows")),
+            _ => {}
+        }
+        let Some(size) = most.size else { return Ok(()) };
+        let bytes: usize =
+            batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        match self.bytes > size.bytes() {
+            true => too_large(size.to_string()),
+            false => Ok(()),
+        }
+    }
+}
+
 /// What a running query holds until its end.
 pub(super) struct Held {
     /// `None` for work inside another statement.
@@ -57,6 +100,7 @@ pub(super) struct Held {
     pub(super) permit: Option<Permit>,
     pub(super) cancel: CancellationToken,
     pub(super) limit: Limit,
+    pub(super) most: Most,
 }
 
 /// Starts a plan; its rows come from the returned stream.
@@ -109,11 +153,11 @@ struct Rows {
 
 async fn drive(rows: Rows, held: Held) {
     let sender = rows.sender.clone();
-    let Held { watch, permit, cancel, limit } = held;
+    let Held { watch, permit, cancel, limit, most } = held;
     if let Some(watch) = &watch {
         watch.enter(State::Running);
     }
-    let running = AssertUnwindSafe(forward(rows, watch.as_ref())).catch_unwind();
+    let running = AssertUnwindSafe(forward(rows, watch.as_ref(), most)).catch_unwind();
     let outcome = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(QueryError::Cancelled),
@@ -138,11 +182,13 @@ async fn drive(rows: Rows, held: Held) {
     }
 }
 
-async fn forward(rows: Rows, watch: Option<&Watch>) -> Result<(), QueryError> {
+async fn forward(rows: Rows, watch: Option<&Watch>, most: Most) -> Result<(), QueryError> {
     let Rows { plan, task, schema, sender } = rows;
     let mut batches = execute_stream(plan, task)?;
+    let mut sum = Sum::default();
     while let Some(batch) = batches.next().await {
         let batch = under(&schema, batch?)?;
+        sum.add(&batch, most)?;
         if let Some(watch) = watch {
             watch.add_rows(u64::try_from(batch.num_rows()).unwrap_or(0));
         }

@@ -6,7 +6,7 @@
 //! All I/O of a statement's planning happens here; afterwards [`Relations`] answers without waiting. A table named twice,
 //! or reached through several views, has one version in one statement.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,14 +16,19 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::resolve::resolve_table_references;
-use futures::future::try_join_all;
 
+use super::authorise::denied;
 use super::engine::Inner;
+use super::leak::Guard;
 use super::planner::parse;
 use super::runtime::{CATALOG, PUBLIC};
+use super::viewer::Viewer;
+use super::views::{PartitionedToPin, Pinned, PinnedPartitioned, PinnedView, ToPin, ViewToPin, pin, stored_as_of};
 use super::{QueryError, system};
+use crate::auth::Reading;
 use crate::base::{Timestamp, suggestion};
-use crate::catalog::{CatalogSnapshot, Definition, Object};
+use crate::catalog::{CatalogSnapshot, Definition, MaterializedViewDefinition, Object, ObjectKind};
+use crate::rollup::Strategy;
 use crate::storage::{TableSnapshot, TableVersion, storable_type};
 
 /// What a name stands for while a statement is planned.
@@ -48,10 +53,23 @@ pub(super) struct Relations {
     found: HashMap<Key, Relation>,
     catalog: Arc<CatalogSnapshot>,
     sources: BTreeMap<String, (TableVersion, Timestamp)>,
+    /// The tables of the lake, by name.
+    snapshots: BTreeMap<String, Arc<TableSnapshot>>,
+    /// Views kept incrementally, by name.
+    views: HashMap<String, PinnedView>,
+    /// Views kept by partitions, by name.
+    partitioned: HashMap<String, PinnedPartitioned>,
+    /// Materialized views that are answered from what they are made of: policies hold there.
+    recomputed: HashSet<String>,
+    viewer: Viewer,
     /// Tables that are not in the lake, as `system.*`.
     has_live: bool,
-    /// Everything committed before this moment is in the snapshots.
+    /// Of tables of `system` that the lake keeps, some rows are not this viewer's.
+    hides_kept: bool,
+    /// Everything committed before this moment is in the rows.
     pub(super) data_as_of: Timestamp,
+    /// How old rows of views may be, as the session allows.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 impl Relations {
@@ -59,7 +77,89 @@ impl Relations {
     /// `NotFound` with the nearest name.
     pub(super) fn find(&self, reference: &TableReference) -> Result<&Relation, QueryError> {
         let key = key_of(reference)?;
-        self.found.get(&key).ok_or_else(|| not_found(&key, &self.catalog))
+        self.found.get(&key).ok_or_else(|| not_found(&key, &self.catalog, &self.viewer))
+    }
+
+    pub(super) fn viewer(&self) -> &Viewer {
+        &self.viewer
+    }
+
+    pub(super) fn is_public(reference: &TableReference) -> bool {
+        reference.schema().is_none_or(|schema| schema == PUBLIC)
+    }
+
+    /// What of a relation may be named; what stands in a view (not `in_own_text`) is read by its maker's right.
+    ///
+    /// # Errors
+    /// `NotFound`, as for a name that does not exist, when the viewer may read nothing of it.
+    pub(super) fn reading(&self, reference: &TableReference, in_own_text: bool) -> Result<Reading, QueryError> {
+        if !in_own_text || self.viewer.caller().is_none() {
+            return Ok(Reading::All);
+        }
+        let key = key_of(reference)?;
+        let reading = match key.0.as_str() {
+            PUBLIC => self.viewer.reading(&key.1),
+            // What `system.rejects` is made of.
+            _ if key.1.starts_with('_') => Reading::Nothing,
+            _ => Reading::All,
+        };
+        match reading {
+            Reading::Nothing if key.0 == PUBLIC && self.viewer.may_see(&key.1) && self.found.contains_key(&key) => {
+                Err(denied(format!("you may not read '{}'", key.1)))
+            }
+            Reading::Nothing => Err(not_found(&key, &self.catalog, &self.viewer)),
+            some => Ok(some),
+        }
+    }
+
+    /// A materialized view whose stored rows this viewer may not have.
+    pub(super) fn is_recomputed(&self, name: &str) -> bool {
+        self.recomputed.contains(name)
+    }
+
+    /// How far the viewer's own filters have to be kept from rows that policies hide.
+    pub(super) fn guard(&self) -> Guard {
+        let protected =
+            self.found.iter().filter(|((schema, name), _)| schema == PUBLIC && self.viewer.has_policies(name));
+        let guards = protected.map(|(_, relation)| match relation {
+            Relation::Table(_) => Guard::Tables,
+            Relation::View { .. } | Relation::Planned { .. } => Guard::Views,
+        });
+        // Rows of a kept table are put together from several.
+        let of_kept = if self.hides_kept { Guard::Views } else { Guard::Open };
+        guards.max().unwrap_or(Guard::Open).max(of_kept)
+    }
+
+    /// Whether plans and counts of everything read here may be shown.
+    pub(super) fn are_whole(&self) -> bool {
+        let mut public = self.found.keys().filter(|(schema, _)| schema == PUBLIC);
+        // A plan names the view it was answered from, which need not be one it reads.
+        let mut views = self.catalog.relations.values().filter(|object| object.kind == ObjectKind::MaterializedView);
+        public.all(|(_, name)| self.viewer.sees_whole(&self.catalog, name))
+            && views.all(|view| self.viewer.may_see(&view.name))
+    }
+
+    pub(super) fn has_pinned_views(&self) -> bool {
+        !self.views.is_empty()
+    }
+
+    /// The stored rows of a view that is kept incrementally.
+    pub(super) fn pinned_view(&self, name: &str) -> Option<&PinnedView> {
+        self.views.get(name)
+    }
+
+    /// The stored rows of a view that is kept by partitions.
+    pub(super) fn pinned_partitioned(&self, name: &str) -> Option<&PinnedPartitioned> {
+        self.partitioned.get(name)
+    }
+
+    /// A table of the lake, at the version this statement reads.
+    pub(super) fn snapshot(&self, name: &str) -> Option<&Arc<TableSnapshot>> {
+        self.snapshots.get(name)
+    }
+
+    pub(super) fn catalog(&self) -> &Arc<CatalogSnapshot> {
+        &self.catalog
     }
 
     /// Tables read, and their versions.
@@ -67,14 +167,23 @@ impl Relations {
         self.sources.iter().map(|(name, (version, _))| (name.clone(), *version)).collect()
     }
 
+    /// Rows of all tables read.
+    pub(super) fn source_rows(&self) -> u64 {
+        self.snapshots.values().map(|snapshot| snapshot.row_count()).sum()
+    }
+
     /// Versions of the catalog and of every table read, as text; `None` when something is read that has no version.
     pub(super) fn state(&self) -> Option<String> {
+        let is_behind = self.views.values().any(|view| view.as_of.is_some());
         let mut state = format!("catalog@{}", self.catalog.version.0);
         for (name, (version, committed_at)) in &self.sources {
             // The moment tells a table from one of the same name and version in another lake.
             state.push_str(&format!(" {name}@{version}@{}", committed_at.0));
         }
-        (!self.has_live).then_some(state)
+        if let Some(fingerprint) = self.viewer.fingerprint() {
+            state.push_str(&format!(" for {fingerprint}"));
+        }
+        (!self.has_live && !is_behind).then_some(state)
     }
 
     /// Relations as the catalog describes them: no files are opened, tables are empty. For checking definitions and for
@@ -87,12 +196,41 @@ impl Relations {
         catalog: &Arc<CatalogSnapshot>,
         wanted: Vec<TableReference>,
     ) -> Result<Self, QueryError> {
-        let mut relations = Self::empty(engine, catalog.clone());
+        Self::described_through(engine, catalog, wanted, &|_, _| false)
+    }
+
+    /// As [`Self::described`], with the materialized views that `is_looked_through` names being what their queries are.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn described_through(
+        engine: &Arc<Inner>,
+        catalog: &Arc<CatalogSnapshot>,
+        wanted: Vec<TableReference>,
+        is_looked_through: &dyn Fn(&str, &MaterializedViewDefinition) -> bool,
+    ) -> Result<Self, QueryError> {
+        let mut relations = Self::empty(engine, catalog.clone(), Viewer::trusted());
         relations.follow(engine, wanted, |object| match &object.definition {
             Definition::Table(table) => Found::Relation(empty_table(table.columns.clone())),
+            Definition::MaterializedView(view) if is_looked_through(&object.name, view) => {
+                Found::View(view.query.clone())
+            }
             Definition::MaterializedView(view) => Found::Planned(view.query.clone()),
             Definition::View(view) => Found::View(view.query.clone()),
             Definition::Endpoint(_) => Found::Nothing,
+        })?;
+        Ok(relations)
+    }
+
+    /// Every relation as a table without rows, views too: a plan over them ends at the names that its statement has.
+    ///
+    /// # Errors
+    /// Another catalog than ours.
+    pub(super) fn by_columns(engine: &Arc<Inner>, wanted: Vec<TableReference>) -> Result<Self, QueryError> {
+        let mut relations = Self::empty(engine, engine.catalog.snapshot(), Viewer::trusted());
+        relations.follow(engine, wanted, |object| match engine.columns.of(engine, &object.name) {
+            Ok(columns) => Found::Relation(empty_table(columns)),
+            Err(_) => Found::Nothing,
         })?;
         Ok(relations)
     }
@@ -101,46 +239,117 @@ impl Relations {
     ///
     /// # Errors
     /// A table whose files cannot be opened; a stored query that cannot be parsed.
-    pub(super) async fn pinned(engine: &Arc<Inner>, wanted: Vec<TableReference>) -> Result<Self, QueryError> {
+    pub(super) async fn pinned(
+        engine: &Arc<Inner>,
+        wanted: Vec<TableReference>,
+        viewer: &Viewer,
+    ) -> Result<Self, QueryError> {
+        Self::pinned_since(engine, wanted, viewer, None).await
+    }
+
+    /// As [`Relations::pinned`]; rows of views may be true for a moment as early as `oldest`.
+    ///
+    /// # Errors
+    /// As [`Relations::pinned`].
+    pub(super) async fn pinned_since(
+        engine: &Arc<Inner>,
+        wanted: Vec<TableReference>,
+        viewer: &Viewer,
+        oldest: Option<Timestamp>,
+    ) -> Result<Self, QueryError> {
         let mut catalog = engine.catalog.snapshot();
         if wanted.iter().any(|reference| is_unknown(engine, &catalog, reference)) {
             // Made by another process a moment ago?
             catalog = engine.catalog.refresh().await?;
         }
-        let mut relations = Self::empty(engine, catalog);
-        let mut tables = Vec::new();
-        let with_rejects = wanted
-            .iter()
-            .any(|reference| key_of(reference).is_ok_and(|key| key.0 == system::SYSTEM && key.1 == system::REJECTS));
+        let mut relations = Self { oldest, ..Self::empty(engine, catalog.clone(), viewer.clone()) };
+        let (mut read, mut whole_views, mut recomputed) = (ToPin::default(), Vec::new(), HashSet::new());
         relations.follow(engine, wanted, |object| match (&object.definition, &object.table_path) {
             (Definition::View(view), _) => Found::View(view.query.clone()),
+            (Definition::MaterializedView(view), Some(_)) if viewer.is_restricted(&catalog, &object.name) => {
+                recomputed.insert(object.name.clone());
+                Found::View(view.query.clone())
+            }
+            (Definition::MaterializedView(view), Some(path)) => {
+                let (name, path) = (object.name.clone(), path.clone());
+                match engine.designs.of(engine, &catalog, (&object.name, view)).as_deref().map(|found| &found.strategy)
+                {
+                    Ok(Strategy::Incremental(design)) => {
+                        read.views.push(ViewToPin { name, path, design: design.clone() });
+                        Found::View(view.query.clone())
+                    }
+                    Ok(Strategy::Partition(design)) => {
+                        read.partitioned.push(PartitionedToPin { name, path, design: design.clone() });
+                        Found::View(view.query.clone())
+                    }
+                    Ok(Strategy::Full) => {
+                        whole_views.push(name.clone());
+                        read.tables.insert(name, path);
+                        Found::Nothing
+                    }
+                    // Planning the statement says what is wrong with it.
+                    Err(_) => Found::View(view.query.clone()),
+                }
+            }
             (_, Some(path)) => {
-                tables.push((object.name.clone(), path.clone()));
+                read.tables.insert(object.name.clone(), path.clone());
                 Found::Nothing
             }
             (_, None) => Found::Nothing,
         })?;
-        let snapshots = try_join_all(tables.iter().map(|(_, path)| snapshot(engine, path))).await?;
-        for ((name, _), snapshot) in tables.into_iter().zip(snapshots) {
+        let Pinned { tables, views, partitioned, seen } = pin(engine, &catalog, read, oldest).await?;
+        let whole_views = whole_views.iter().filter_map(|name| tables.get(name)).map(|stored| stored_as_of(stored));
+        let moments = whole_views.chain(seen).chain(views.iter().filter_map(|view| view.as_of));
+        relations.data_as_of = moments.fold(relations.data_as_of, Timestamp::min);
+        for (name, snapshot) in &tables {
             relations.sources.insert(name.clone(), (snapshot.version(), snapshot.committed_at()));
             let source = provider_as_source(snapshot.provider());
-            relations.found.insert((PUBLIC.to_owned(), name), Relation::Table(source));
+            relations.found.insert((PUBLIC.to_owned(), name.clone()), Relation::Table(source));
         }
-        if with_rejects && let Some(view) = system::rejects_view(engine).await? {
-            let key = |name: &str| (system::SYSTEM.to_owned(), name.to_owned());
-            for (name, snapshot) in view.tables {
-                let source = provider_as_source(snapshot.provider());
-                relations.found.insert(key(name), Relation::Table(source));
-            }
-            let (name, statement) = (system::REJECTS.to_owned(), Box::new(parse(&view.query)?));
-            relations.found.insert(key(system::REJECTS), Relation::View { name, statement });
-        }
+        relations.snapshots = tables;
+        relations.recomputed = recomputed;
+        relations.views = views.into_iter().map(|view| (view.name.clone(), view)).collect();
+        relations.partitioned = partitioned.into_iter().map(|view| (view.name.clone(), view)).collect();
+        relations.find_kept(engine).await?;
         Ok(relations)
     }
 
-    fn empty(engine: &Inner, catalog: Arc<CatalogSnapshot>) -> Self {
+    /// Puts the rows that the lake keeps of `system` tables in the place of the empty ones.
+    async fn find_kept(&mut self, engine: &Arc<Inner>) -> Result<(), QueryError> {
+        let key = |name: &str| (system::SYSTEM.to_owned(), name.to_owned());
+        for name in system::KEPT {
+            if !self.found.contains_key(&key(name)) {
+                continue;
+            }
+            let kept = system::kept_view(engine, name, (&self.viewer, &self.catalog)).await?;
+            let Some(view) = kept else { continue };
+            self.hides_kept |= view.is_limited;
+            for (hidden, rows) in view.tables {
+                self.found.insert(key(hidden), Relation::Table(provider_as_source(rows)));
+            }
+            let statement = Box::new(parse(&view.query)?);
+            self.found.insert(key(name), Relation::View { name: name.to_owned(), statement });
+        }
+        Ok(())
+    }
+
+    fn empty(engine: &Inner, catalog: Arc<CatalogSnapshot>, viewer: Viewer) -> Self {
         let data_as_of = engine.clock.now();
-        Self { found: HashMap::new(), catalog, sources: BTreeMap::new(), has_live: false, data_as_of }
+        let (found, sources, snapshots, views, partitioned, recomputed) = Default::default();
+        Self {
+            found,
+            catalog,
+            sources,
+            snapshots,
+            views,
+            partitioned,
+            recomputed,
+            viewer,
+            has_live: false,
+            hides_kept: false,
+            data_as_of,
+            oldest: None,
+        }
     }
 
     /// Follows names through views; `look` says what an object is.
@@ -149,7 +358,7 @@ impl Relations {
         F: FnMut(&Object) -> Found,
     {
         let catalog = self.catalog.clone();
-        let mut visited = std::collections::HashSet::new();
+        let mut visited = HashSet::new();
         while let Some(reference) = open.pop() {
             let key = key_of(&reference)?;
             if !visited.insert(key.clone()) {
@@ -157,7 +366,7 @@ impl Relations {
             }
             if key.0 != PUBLIC {
                 self.has_live = true;
-                if let Some(provider) = system::table(engine, &key.0, &key.1) {
+                if let Some(provider) = system::table(engine, (&key.0, &key.1), &self.viewer) {
                     self.found.insert(key, Relation::Table(provider_as_source(provider)));
                 }
                 continue;
@@ -192,11 +401,6 @@ enum Found {
     Planned(String),
 }
 
-async fn snapshot(engine: &Inner, path: &str) -> Result<Arc<TableSnapshot>, QueryError> {
-    let table = engine.lake.open_table(path).await?;
-    Ok(table.snapshot().await?)
-}
-
 /// A source with columns and no rows.
 pub(super) fn empty_table(columns: SchemaRef) -> Relation {
     Relation::Table(provider_as_source(Arc::new(EmptyTable::new(columns))))
@@ -213,7 +417,7 @@ pub(super) fn reads_only_system(references: &[TableReference]) -> bool {
     !references.is_empty()
         && references.iter().all(|reference| {
             reference.schema().is_some_and(|schema| schema == system::SYSTEM || schema == system::INFORMATION_SCHEMA)
-                && reference.table() != system::REJECTS
+                && !system::KEPT.contains(&reference.table())
         })
 }
 
@@ -234,12 +438,9 @@ fn key_of(reference: &TableReference) -> Result<Key, QueryError> {
     Ok((reference.schema().unwrap_or(PUBLIC).to_owned(), reference.table().to_owned()))
 }
 
-fn not_found((schema, name): &Key, catalog: &CatalogSnapshot) -> QueryError {
+fn not_found((schema, name): &Key, catalog: &CatalogSnapshot, viewer: &Viewer) -> QueryError {
     let message = match schema.as_str() {
-        PUBLIC => {
-            let hint = suggestion(name, catalog.relations.keys().map(String::as_str));
-            format!("table or view '{name}' not found{hint}")
-        }
+        PUBLIC => return viewer.not_found(name, catalog),
         system::SYSTEM | system::INFORMATION_SCHEMA => {
             let hint = suggestion(name, system::names(schema));
             format!("system table '{schema}.{name}' not found{hint}")

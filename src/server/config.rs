@@ -6,7 +6,7 @@ use serde::Deserialize;
 pub struct ServerConfig {
     /// Address all ports listen on.
     pub bind: String,
-    /// Must be true to listen beyond loopback: there is no authentication yet.
+    /// Says that the network itself is safe: then neither TLS nor authentication is asked for beyond loopback.
     pub insecure: bool,
     /// Longest wait for accepted work when stopping.
     pub drain: Span,
@@ -34,6 +34,16 @@ pub struct HttpConfig {
     pub max_bodies_memory: ByteSize,
     /// Connections open at once.
     pub max_connections: usize,
+    /// Longest wait for a connection's first bytes, and for a request's head.
+    pub head_timeout: Span,
+    /// Longest silence inside a request's body, and the head start of the whole body.
+    pub body_timeout: Span,
+    /// Bytes for which a body gets one more second.
+    pub body_rate: ByteSize,
+    /// Silence of an HTTP/2 connection after which it is pinged.
+    pub ping_interval: Span,
+    /// Longest wait for the answer.
+    pub ping_timeout: Span,
 }
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,4 +53,12 @@ pub struct FlightConfig {
     /** prepared statements kept per server */
     pub max_prepared: usize,
     pub session_idle: Span,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// Longest wait for a connection's HTTP/2 preface.
+    pub handshake_timeout: Span,
+    /// Silence of a connection after which it is pinged.
+    pub ping_interval: Span,
+    /// Longest wait for the answer.
+    pub ping_timeout: Span,
 }

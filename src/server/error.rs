@@ -8,6 +8,8 @@ use datafusion::error::DataFusionError;
 
 use bytes::Bytes;
 use prost::Message;
+use tonic::body::Body;
+use tonic::codegen::http::Response;
 use tonic::metadata::{MetadataMap, MetadataValue};
 
 use crate::base::{Classify, Kind, Span};
@@ -58,7 +60,7 @@ pub struct Fault {
     pub owner: Option<Owner>,
 }
 
-/// Where another adlake process listens: `host:port`.
+/// Where another adlake process listens: `http://host:port` or `https://…`, `grpc://host:port` or `grpc+tls://…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub http: String,
@@ -99,6 +101,25 @@ impl Fault {
         metadata.insert("retry-after-ms", MetadataValue::from(millis));
         let details = retry_info(row.grpc, &message, span);
         tonic::Status::with_details_and_metadata(row.grpc, message, details, metadata)
+    }
+}
+
+/// Tonic says OUT_OF_RANGE of a message over the limit; a limit is RESOURCE_EXHAUSTED here as everywhere.
+pub fn too_large_message(status: tonic::Status) -> tonic::Status {
+    match status.code() {
+        tonic::Code::OutOfRange => {
+            let message = format!("{} (flight.max_message_size); send smaller batches", status.message());
+            Fault::new(Kind::ResourceExhausted, message).into_status()
+        }
+        _ => status,
+    }
+}
+
+/// The same for a call that tonic has refused before any service saw it.
+pub fn too_large_call(response: Response<Body>) -> Response<Body> {
+    match tonic::Status::from_header_map(response.headers()) {
+        Some(status) if status.code() == tonic::Code::OutOfRange => too_large_message(status).into_http(),
+        _ => response,
     }
 }
 
@@ -187,7 +208,7 @@ impl From<&QueryError> for Fault {
 impl From<&IngestError> for Fault {
     fn from(error: &IngestError) -> Self {
         let fault = Self::new(error.kind(), error.public_message());
-        match error {
+        match error.root() {
             IngestError::Busy { retry_after, .. } => Self { retry_after: Some(*retry_after), ..fault },
             IngestError::NotOwner { http, grpc, .. } => {
                 Self { owner: Some(Owner { http: http.clone(), grpc: grpc.clone() }), ..fault }
@@ -245,11 +266,23 @@ mod tests {
     }
 
     #[test]
+    fn a_message_over_the_limit_is_told_as_a_limit() {
+        let refused = tonic::Status::out_of_range("message length too large: found 9 bytes, the limit is: 8 bytes");
+        let told = too_large_call(refused.into_http());
+        let status = tonic::Status::from_header_map(told.headers()).unwrap();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert!(status.message().contains("the limit is: 8 bytes (flight.max_message_size)"), "{status}");
+        let other = too_large_call(tonic::Status::not_found("x").into_http());
+        assert_eq!(tonic::Status::from_header_map(other.headers()).unwrap().code(), tonic::Code::NotFound);
+    }
+
+    #[test]
     fn another_owner_is_named() {
-        let elsewhere = IngestError::NotOwner { table: "t".into(), http: "h:1".into(), grpc: "h:2".into() };
+        let elsewhere =
+            IngestError::NotOwner { table: "t".into(), http: "http://h:1".into(), grpc: "grpc://h:2".into() };
         let status = Fault::from(&elsewhere).into_status();
         assert_eq!(status.code(), tonic::Code::Unavailable);
-        assert_eq!(status.metadata().get("adlake-owner").unwrap(), "h:2");
+        assert_eq!(status.metadata().get("adlake-owner").unwrap(), "grpc://h:2");
     }
 
     #[test]

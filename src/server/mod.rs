@@ -8,7 +8,14 @@ pub mod config;
 pub mod encode;
 pub mod error;
 pub mod flight_sql;
+pub mod gate;
 pub mod grpc;
 pub mod http;
+pub mod opening;
+pub mod peer;
+pub mod tls;
+pub mod wire;
 
 pub use config::{FlightConfig, HttpConfig, ServerConfig};
+pub use gate::Gate;
+pub use tls::{ClientAuth, Tls, TlsConfig, TlsStatus};

@@ -23,6 +23,11 @@ pub enum StorageError {
     /// Somebody else committed between our read and our commit.
     #[error("table '{table}' moved from version {expected} to {current} while we were writing")]
     VersionMoved { table: String, expected: TableVersion, current: TableVersion },
+    /// Files that were to be replaced are in the table no more: compacted, replaced or expired by somebody else.
+    #[error(
+        "files of table '{table}' were rewritten by others (it is at version {current}) while we were replacing them"
+    )]
+    FilesGone { table: String, current: TableVersion },
     /// Another process owns the table's writing by now.
     #[error("table '{table}' was taken over by another process while this one was writing; send it there")]
     Fenced { table: String },
@@ -48,8 +53,15 @@ pub enum StorageError {
     Invalid { message: String },
     #[error("file '{path}' not found")]
     FileNotFound { path: String },
-    #[error("cannot {action}: the disk is full; free some space and try again")]
-    DiskFull { action: String },
+    /// Says the same whether it exists or not.
+    #[error(
+        "'{place}' is in none of the places that a server reads files from (query.allowed_locations); send the rows, or run \
+         `adlake load` where the file is"
+    )]
+    OutOfReach { place: String },
+    /// The text is for clients too: what was being written is in the log.
+    #[error("the disk is full; free some space and try again")]
+    DiskFull,
     #[error("cannot {action}: permission denied; check who owns the files, or the access keys")]
     Denied { action: String },
     #[error("this server is read-only; write at {write_at}")]
@@ -130,7 +142,10 @@ impl StorageError {
     fn recognised(action: &str, source: &(dyn Error + 'static)) -> Option<Self> {
         let action = action.to_owned();
         Some(match cause(source)? {
-            Cause::Full => Self::DiskFull { action },
+            Cause::Full => {
+                tracing::warn!(action, "the disk is full");
+                Self::DiskFull
+            }
             Cause::Denied => Self::Denied { action },
             Cause::ReadOnly(reason) => Self::ReadOnly { write_at: reason.write_at.to_string() },
         })
@@ -185,12 +200,16 @@ impl Classify for StorageError {
             Self::BadLocation { .. } | Self::Invalid { .. } => Kind::InvalidArgument,
             Self::TableNotFound { .. } | Self::FileNotFound { .. } => Kind::NotFound,
             Self::TableExists { .. } => Kind::AlreadyExists,
-            Self::VersionMoved { .. } | Self::DocumentConflict { .. } | Self::Crowded { .. } => Kind::Conflict,
+            Self::VersionMoved { .. }
+            | Self::FilesGone { .. }
+            | Self::DocumentConflict { .. }
+            | Self::Crowded { .. } => Kind::Conflict,
             Self::Fenced { .. } => Kind::Unavailable,
-            Self::DiskFull { .. } => Kind::ResourceExhausted,
-            Self::Denied { .. } => Kind::PermissionDenied,
+            Self::Denied { .. } | Self::OutOfReach { .. } => Kind::PermissionDenied,
             Self::ReadOnly { .. } => Kind::FailedPrecondition,
             Self::Delta { .. } | Self::Store { .. } | Self::Io { .. } | Self::CommitUnknown { .. } => Kind::Unavailable,
+            // Not a limit of ours that a smaller or slower client keeps to.
+            Self::DiskFull => Kind::Unavailable,
             Self::Engine { source, .. } => engine_kind(source),
             Self::Cancelled { .. } => Kind::Cancelled,
             Self::Damaged { .. } => Kind::DataLoss,
@@ -207,12 +226,12 @@ mod tests {
         let bottom = io::Error::from(io::ErrorKind::StorageFull);
         let store = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(bottom) };
         let error = StorageError::store("write 'part-1'", store);
-        assert_eq!(error.kind(), Kind::ResourceExhausted);
-        assert_eq!(error.to_string(), "cannot write 'part-1': the disk is full; free some space and try again");
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert_eq!(error.to_string(), "the disk is full; free some space and try again");
 
         let wrapped = io::Error::other(io::Error::from(io::ErrorKind::StorageFull));
         let error = StorageError::engine("sort rows", DataFusionError::IoError(wrapped));
-        assert_eq!(error.kind(), Kind::ResourceExhausted);
+        assert_eq!(error.kind(), Kind::Unavailable);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::store::bucket_store;
-use super::{S3Config, StorageError};
+use super::{Locations, S3Config, StorageError};
 use crate::base::Timestamp;
 
 const GLOB_CHARACTERS: [char; 3] = ['*', '?', '['];
@@ -67,6 +67,22 @@ impl ExternalFile {
         }
     }
 
+    /// The file, when it lies in `locations` wherever links lead; a link that changes later is not followed.
+    pub(super) fn confined(self, locations: &Locations) -> Result<Self, StorageError> {
+        match &self.source {
+            // Objects are where their keys say.
+            Source::Bucket { .. } => Ok(self),
+            Source::Local(path) => {
+                let out_of_reach = || StorageError::OutOfReach { place: self.path.clone() };
+                let real = path.canonicalize().map_err(|_| out_of_reach())?;
+                match locations.holds_file(&real) {
+                    true => Ok(Self { source: Source::Local(real), ..self }),
+                    false => Err(out_of_reach()),
+                }
+            }
+        }
+    }
+
     async fn download(&self, store: &dyn ObjectStore, key: &Path) -> Result<LocalFile, StorageError> {
         let action = || format!("download '{}'", self.path);
         // The name keeps the extensions, by which decoders are chosen.
@@ -107,7 +123,7 @@ pub(crate) async fn list_place(place: &str, s3: &S3Config) -> Result<Vec<Externa
     }
 }
 
-fn local_path(url: &str) -> Result<PathBuf, StorageError> {
+pub(super) fn local_path(url: &str) -> Result<PathBuf, StorageError> {
     let path = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
     path.ok_or_else(|| invalid(format!("'{url}' is not a file URL; write file:///path")))
 }

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::cache::default_cache::DefaultCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -23,10 +24,12 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::location::resolved;
+use super::locations::Locations;
 use super::maintenance::Board;
 use super::read_only::ReadOnly;
 use super::store::LakeStore;
-use super::table::TableParts;
+use super::table::{TableParts, encoded_bytes};
 use super::{Documents, ExternalFile, LakeLocation, StorageConfig, StorageError, Table, TableSpec, external};
 use crate::base::{Clock, Tasks};
 
@@ -139,6 +142,14 @@ impl Lake {
         Ok(table)
     }
 
+    /// Bytes that rows (of one schema) would take in a file of a table.
+    ///
+    /// # Errors
+    /// Types that files cannot hold.
+    pub fn encoded_bytes(&self, rows: &[RecordBatch]) -> Result<u64, StorageError> {
+        encoded_bytes(rows, &self.shared.config)
+    }
+
     /// The open table at `tables/<path>`; one shared instance per path in this process.
     pub async fn open_table(&self, path: &str) -> Result<Arc<Table>, StorageError> {
         let cell = self.shared.tables.lock().entry(path.to_owned()).or_default().clone();
@@ -158,17 +169,33 @@ impl Lake {
         }
     }
 
-    /// Deletes the table's files, the log first. The caller has already removed it from the catalog.
+    /// Deletes the table's files, the log first. The caller has already removed it from the catalog. Commits under way end
+    /// before, later ones are refused as `TableNotFound`: none lands in a table made at the same path meanwhile.
     pub async fn delete_table(&self, path: &str) -> Result<(), StorageError> {
-        self.shared.tables.lock().remove(path);
+        // Whoever opens the path until its files are gone gets this one, which takes no commits.
+        let cell = self.shared.tables.lock().entry(path.to_owned()).or_default().clone();
+        let open = || async { Ok::<_, StorageError>(Arc::new(Table::open(self.table_parts(path)?).await?)) };
+        match cell.get_or_try_init(open).await {
+            Ok(table) => table.retire().await,
+            Err(error) => tracing::debug!(table = path, %error, "a table that cannot be opened is dropped"),
+        }
+        let deleted = self.delete_files(path).await;
+        let mut tables = self.shared.tables.lock();
+        if tables.get(path).is_some_and(|present| Arc::ptr_eq(present, &cell)) {
+            tables.remove(path);
+        }
+        deleted
+    }
+
+    async fn delete_files(&self, path: &str) -> Result<(), StorageError> {
         let folder = table_folder(path);
         self.delete_below(&folder.clone().join("_delta_log")).await?;
         self.delete_below(&folder).await?;
         // Object stores have no folders; a file system keeps the empty ones.
         if let LakeLocation::Folder(root) = &self.shared.location {
             let local = root.join(folder.as_ref());
-            match tokio::fs::remove_dir_all(&local).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            match tokio::task::spawn_blocking(move || remove_empty(&local)).await {
+                Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
                     tracing::warn!(table = path, %error, "empty folders of the dropped table not deleted");
                 }
                 _ => {}
@@ -241,8 +268,28 @@ impl Lake {
     }
 
     /// Files matching a path, glob, `file://` or `s3://bucket/prefix*` pattern, sorted by path.
-    pub async fn list_external(&self, pattern: &str) -> Result<Vec<ExternalFile>, StorageError> {
-        external::list(pattern, &self.shared.config.s3).await
+    /// With `within`, only those in there.
+    ///
+    /// # Errors
+    /// A pattern or a file out of reach, files of the lake itself, whatever keeps files from being listed.
+    pub async fn list_external(
+        &self,
+        pattern: &str,
+        within: Option<&Locations>,
+    ) -> Result<Vec<ExternalFile>, StorageError> {
+        if let Some(locations) = within {
+            locations.check(pattern)?;
+        }
+        if self.holds(pattern) {
+            let message =
+                format!("'{pattern}' names files inside the lake, which are not to be loaded; name another folder");
+            return Err(StorageError::Invalid { message });
+        }
+        let files = external::list(pattern, &self.shared.config.s3).await?;
+        match within {
+            None => Ok(files),
+            Some(locations) => files.into_iter().map(|file| file.confined(locations)).collect(),
+        }
     }
 
     /// Files in a landing place: a folder, `s3://bucket/prefix/` or a pattern; perhaps none.
@@ -255,8 +302,8 @@ impl Lake {
         let fixed = external::fixed_part(place);
         match (&self.shared.location, fixed.parse::<LakeLocation>()) {
             (LakeLocation::Folder(root), Ok(LakeLocation::Folder(inside))) => {
-                absolute(&inside).starts_with(absolute(root))
-                    || (place.contains("**") && absolute(root).starts_with(absolute(&inside)))
+                resolved(&inside).starts_with(resolved(root))
+                    || (place.contains("**") && resolved(root).starts_with(resolved(&inside)))
             }
             (LakeLocation::S3 { bucket, prefix }, Ok(LakeLocation::S3 { bucket: other, prefix: inside })) => {
                 let below = |inner: &str, outer: &str| {
@@ -266,7 +313,7 @@ impl Lake {
             }
             // A pattern of the working directory.
             (LakeLocation::Folder(root), Err(_)) => {
-                place.contains("**") && absolute(root).starts_with(absolute(std::path::Path::new(".")))
+                place.contains("**") && resolved(root).starts_with(resolved(std::path::Path::new(".")))
             }
             (LakeLocation::Folder(_) | LakeLocation::S3 { .. }, _) => false,
         }
@@ -309,6 +356,17 @@ impl Lake {
     }
 }
 
+/// Removes a folder and those in it. One that is not empty stays: a new table may have been made there.
+fn remove_empty(folder: &std::path::Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_empty(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(folder)
+}
+
 /// Every commit relies on the store refusing to create what exists. Some servers accept the condition and ignore it;
 /// with those, commits of two processes would overwrite each other.
 pub(super) async fn check_create_if_absent(
@@ -344,16 +402,6 @@ pub(super) async fn check_create_if_absent(
                       be lost, use a store with conditional writes"
                     .to_owned(),
         }),
-    }
-}
-
-/// Links resolved as far as the path exists.
-fn absolute(path: &std::path::Path) -> std::path::PathBuf {
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let known = whole.ancestors().find_map(|known| Some((known, known.canonicalize().ok()?)));
-    match known {
-        Some((known, real)) => whole.strip_prefix(known).map_or(real.clone(), |rest| real.join(rest)),
-        None => whole,
     }
 }
 

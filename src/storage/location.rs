@@ -1,7 +1,7 @@
 //! Where a lake is: text → [`LakeLocation`].
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use url::Url;
@@ -54,6 +54,16 @@ impl fmt::Display for LakeLocation {
             Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
             Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
         }
+    }
+}
+
+/// The path with links followed, as far as it exists.
+pub(super) fn resolved(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let known = whole.ancestors().find_map(|known| Some((known, known.canonicalize().ok()?)));
+    match known {
+        Some((known, real)) => whole.strip_prefix(known).map_or(real.clone(), |rest| real.join(rest)),
+        None => whole,
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
+use datafusion::common::stats::Precision;
 
 use super::index::{DataFile, FileIndex};
-use super::scan::LakeTable;
+use super::scan::{LakeTable, time_range};
 use super::table::is_small;
-use super::{TableSpec, TableVersion};
+use super::{FileSummary, FileTimes, TableSpec, TableVersion};
 use crate::base::Timestamp;
 
 /// Event times of one file; `None` = unknown.
@@ -79,20 +79,28 @@ impl TableSnapshot {
 
     /// What the log knows of the event times in each file, in no order.
     pub fn time_ranges(&self, column: &str) -> Vec<TimeRange> {
-        let place = self.index.layout().ordered().index_of(column).ok();
-        let micros = |value: Option<&ScalarValue>| match value {
-            Some(ScalarValue::TimestampMicrosecond(micros, _)) => micros.map(Timestamp),
-            _ => None,
-        };
-        let range = |file: &Arc<DataFile>| {
-            let column = place.and_then(|place| file.statistics.column_statistics.get(place));
-            TimeRange {
-                earliest: micros(column.and_then(|column| column.min_value.get_value())),
-                latest: micros(column.and_then(|column| column.max_value.get_value())),
-                rows: file.rows(),
-            }
-        };
-        self.index.files().map(range).collect()
+        self.index.files().map(|file| time_range(self.index.layout(), file, column)).collect()
+    }
+
+    /// The same of the files that `older` has and this version does not. Rows of `older` that are missing here
+    /// ([`Self::rows_removed_since`]) were in these files.
+    pub fn time_ranges_gone_since(&self, older: &TableSnapshot, column: &str) -> Vec<TimeRange> {
+        let gone = self.index.files_gone_since(&older.index).into_iter();
+        gone.map(|file| time_range(older.index.layout(), file, column)).collect()
+    }
+
+    /// All files, in no order, with their times of `column`.
+    pub fn file_times(&self, column: &str) -> Vec<(FileSummary, FileTimes)> {
+        self.index.files().map(|file| (FileSummary::of(file), self.times_in(file, column))).collect()
+    }
+
+    /// Of a file in the columns of this version.
+    pub(crate) fn times_in(&self, file: &DataFile, column: &str) -> FileTimes {
+        let ordered = self.index.layout().ordered();
+        let Some((place, field)) = ordered.column_with_name(column) else { return FileTimes::Unknown };
+        let rows = file.statistics.num_rows;
+        let rows = matches!(rows, Precision::Exact(_)).then(|| rows.get_value().copied()).flatten();
+        FileTimes::of(file.statistics.column_statistics.get(place), rows, field.is_nullable())
     }
 
     /// A provider that reads exactly this version.
@@ -100,7 +108,7 @@ impl TableSnapshot {
         Arc::new(LakeTable::new(&self.index))
     }
 
-    /// Whether rows of `older` may be gone (replaced, or past the table's retention). Compaction takes none away.
+    /// Whether rows of `older` may be gone (deleted, replaced, or past the table's retention). Compaction takes none away.
     pub fn rows_removed_since(&self, older: &TableSnapshot) -> bool {
         self.index.rows_removed_since(&older.index)
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real clients the end-to-end tests use: a Python environment and the JDBC driver, under tests/.tools.
+# Installs the real clients the end-to-end tests use, under tests/.tools: a Python environment, the JDBC driver, Go's clients.
 # Runs again only when what it installs has changed, so a prepared machine needs no network.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -9,17 +9,30 @@ mkdir -p "$TOOLS/bin"
 done_before() { [ -f "$2" ] && [ "$(cat "$2")" = "$1" ]; }
 retry() { for attempt in 1 2 3; do "$@" && return 0; echo "attempt $attempt failed: $*" >&2; sleep $((attempt * 5)); done; return 1; }
 
-requirements=$(sha256sum requirements.txt | cut -d' ' -f1)
-if ! done_before "$requirements" "$TOOLS/venv/.installed"; then
-  [ -x "$TOOLS/venv/bin/python" ] || python3 -m venv "$TOOLS/venv"
-  retry "$TOOLS/venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
-  echo "$requirements" >"$TOOLS/venv/.installed"
-fi
+# A Python environment with what a file of requirements pins.
+environment() {
+  local folder=$TOOLS/$1 requirements; requirements=$(sha256sum "$2" | cut -d' ' -f1)
+  done_before "$requirements" "$folder/.installed" && return 0
+  [ -x "$folder/bin/python" ] || python3 -m venv "$folder"
+  retry "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$2"
+  echo "$requirements" >"$folder/.installed"
+}
+environment venv requirements.txt
+environment duckdb requirements-duckdb.txt
+environment superset requirements-superset.txt
 
 sources=$(cat jdbc/pom.xml $(find jdbc/src -name '*.java' | sort) | sha256sum | cut -d' ' -f1)
 if ! done_before "$sources" "$TOOLS/jdbc/.installed"; then
   mvn --quiet --batch-mode --offline -f jdbc/pom.xml package >/dev/null 2>&1 || retry mvn --quiet --batch-mode -f jdbc/pom.xml package
   echo "$sources" >"$TOOLS/jdbc/.installed"
+fi
+
+# Go's clients, as one test binary.
+sources=$(cat go/go.mod go/go.sum go/*.go | sha256sum | cut -d' ' -f1)
+if ! done_before "$sources" "$TOOLS/go/.installed"; then
+  mkdir -p "$TOOLS/go"
+  (cd go && retry go test -c -o "$TOOLS/go/conformance" . && go vet .)
+  echo "$sources" >"$TOOLS/go/.installed"
 fi
 
 # A real S3-compatible server, built from its Go module: Apache-2.0, small, one binary, atomic create-if-absent (see test_s3.py).

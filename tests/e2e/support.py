@@ -5,8 +5,10 @@ folder; tests keep naming folders, and say `location(lake)` where a command want
 """
 
 import atexit
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,11 +22,33 @@ ADLAKE = os.environ.get("ADLAKE", "adlake")
 TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 START_SECONDS, STOP_SECONDS = 60, 60
 
+# A table whose events are taken once, by their key.
+KEYED = """
+CREATE TABLE keyed (event_id VARCHAR NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, number BIGINT NOT NULL)
+WITH (event_time='event_time', event_key='event_id', partition_by='day(event_time)', sort_by='event_time')
+"""
+
+
+def _ports():
+    """Ports below those the system gives to outgoing connections: such a connection would take one between the probe and its use."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = list(range(first // 2, first))
+    random.shuffle(ports)
+    yield from itertools.cycle(ports)
+
+
+_PORTS = _ports()
+
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on, and that this process has not given out lately."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 ON_S3 = os.environ.get("ADLAKE_TEST_LAKE") == "s3"
@@ -111,15 +135,19 @@ def files(lake):
 class Server:
     """`adlake serve`, started by the constructor, ready when it returns. A context manager that stops it."""
 
-    def __init__(self, lake, sql=None, settings=None, log=None, folder=None, arguments=()):
+    def __init__(self, lake, sql=None, settings=None, log=None, folder=None, arguments=(), tls=None):
         """`lake`: folder or s3://…. `sql`: folder of definitions to apply at start. `settings`: {"section.key": value}.
-        `log`: file for its output. `folder`: where it runs, beside the lake unless said. `arguments`: more of the command line."""
+        `log`: file for its output. `folder`: where it runs, beside the lake unless said. `arguments`: more of the command line.
+        `tls`: an ssl.SSLContext for its clients, when the settings make it speak TLS; then it is called by the name localhost."""
         self.lake = Path(lake)
         folder = Path(folder) if folder else self.lake.parent
         self.http_port, self.flight_port = free_port(), free_port()
-        self.http_url = f"http://127.0.0.1:{self.http_port}"
-        self.flight_url = f"grpc://127.0.0.1:{self.flight_port}"
-        keys = {"http.port": self.http_port, "flight.port": self.flight_port, "lake.sql": "", **(settings or {})}
+        self.tls = tls
+        self.http_url = f"https://localhost:{self.http_port}" if tls else f"http://127.0.0.1:{self.http_port}"
+        self.flight_url = f"grpc+tls://localhost:{self.flight_port}" if tls else f"grpc://127.0.0.1:{self.flight_port}"
+        keys = {"http.port": self.http_port, "flight.port": self.flight_port, "lake.sql": ""}
+        # Tests tell their servers to load files of theirs.
+        keys = {**keys, "query.allowed_locations": "/, s3://ads", **(settings or {})}
         place = location(lake)
         environment = {**os.environ, **variables(keys)}
         command = [ADLAKE, "serve", "--lake", place, *arguments]
@@ -136,7 +164,7 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError(f"adlake serve ended with {self.process.returncode}:\n{self.tail()}")
             try:
-                urllib.request.urlopen(self.http_url + "/readyz", timeout=2).read()
+                urllib.request.urlopen(self.http_url + "/readyz", timeout=2, context=self.tls).read()
                 return
             except OSError:
                 time.sleep(0.02)
@@ -151,7 +179,7 @@ class Server:
         body = json.dumps({"sql": statement, **({"params": params} if params else {})}).encode()
         request = urllib.request.Request(self.http_url + "/v1/sql", body, {"content-type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=120) as response:
+            with urllib.request.urlopen(request, timeout=120, context=self.tls) as response:
                 answer = json.loads(response.read())
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{statement}: {error.code} {error.read().decode(errors='replace')}") from None
@@ -166,7 +194,8 @@ class Server:
         headers = {"content-type": "application/x-ndjson", **(headers or {})}
         for _ in range(3):
             try:
-                with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=timeout) as response:
+                request = urllib.request.Request(url, body, headers)
+                with urllib.request.urlopen(request, timeout=timeout, context=self.tls) as response:
                     return json.loads(response.read())
             except urllib.error.HTTPError as error:
                 if error.code != 307:

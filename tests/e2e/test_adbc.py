@@ -115,6 +115,25 @@ def test_update_counts_rows(server, cursor):
     cursor.execute("DROP TABLE adbc_update")
 
 
+def test_delete_counts_rows(server, cursor):
+    cursor.execute("CREATE TABLE adbc_delete (a BIGINT, b VARCHAR)")
+    cursor.execute("INSERT INTO adbc_delete VALUES (1, 'x'), (2, 'y'), (3, NULL), (4, 'x')")
+    cursor.execute("DELETE FROM adbc_delete WHERE b = 'x'")
+    assert cursor.rowcount == 2
+    assert server.sql("SELECT a FROM adbc_delete ORDER BY a") == [{"a": 2}, {"a": 3}]
+    with adbc_driver_manager.AdbcStatement(cursor.connection.adbc_connection) as statement:
+        statement.set_sql_query("DELETE FROM adbc_delete WHERE a > 100")
+        assert statement.execute_update() == 0
+        statement.set_sql_query("DELETE FROM adbc_delete WHERE b IS NULL")
+        assert statement.execute_update() == 1
+    cursor.execute("DELETE FROM adbc_delete WHERE a = ?", (2,))
+    assert cursor.rowcount == 1
+    assert server.sql("DELETE FROM adbc_delete WHERE TRUE") == 0
+    with pytest.raises(adbc_driver_manager.Error, match="WHERE TRUE"):
+        cursor.execute("DELETE FROM adbc_delete")
+    cursor.execute("DROP TABLE adbc_delete")
+
+
 VALUES = {
     "BOOLEAN": [True, False],
     "SMALLINT": [7, -7],
@@ -194,6 +213,20 @@ def test_results_stream_in_flat_memory(server, cursor, million):
     assert rows > 29 * ROWS
     assert first_after < total / 2, (first_after, total)
     assert server.rss_mib() < before + 300, (before, server.rss_mib())
+
+
+def test_partitions_are_read_by_another_connection(server, cursor, million):
+    partitions, schema = cursor.adbc_execute_partitions("SELECT n, s FROM million WHERE n % 3 = 0")
+    assert partitions and schema.names == ["n", "s"]
+    total = 0
+    with connect(server) as other:
+        for partition in partitions:
+            with other.cursor() as reader:
+                reader.adbc_read_partition(partition)
+                table = reader.fetch_arrow_table()
+                assert table.schema.names == schema.names
+                total += table.num_rows
+    assert total == (ROWS + 2) // 3
 
 
 def running(server, text):

@@ -1,8 +1,6 @@
 """gRPC ingest as a Python producer does it: stubs generated from proto/, typed messages, streams; and pyarrow's DoPut."""
 
-import importlib
 import json
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -11,7 +9,6 @@ import grpc
 import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
-from grpc_tools import protoc
 from support import Server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,18 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def server(tmp_path_factory):
     with Server(tmp_path_factory.mktemp("lake") / "lake", sql=ROOT / "sql") as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def ingest(tmp_path_factory):
-    """The generated modules (messages, stubs)."""
-    out = tmp_path_factory.mktemp("stubs")
-    code = protoc.main(
-        ["protoc", f"-I{ROOT / 'proto'}", f"--python_out={out}", f"--grpc_python_out={out}", "adlake/v1/ingest.proto"]
-    )
-    assert code == 0
-    sys.path.insert(0, str(out))
-    return importlib.import_module("adlake.v1.ingest_pb2"), importlib.import_module("adlake.v1.ingest_pb2_grpc")
 
 
 @pytest.fixture

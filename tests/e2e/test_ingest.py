@@ -12,16 +12,12 @@ import time
 import urllib.error
 
 import pytest
-from support import Server
+from support import KEYED, Server
 
 SOAK_SECONDS = float(os.environ.get("ADLAKE_SOAK_SECONDS", 20))
 SEED = 20261120
 BATCH = 40
 
-KEYED = """
-CREATE TABLE keyed (event_id VARCHAR NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, number BIGINT NOT NULL)
-WITH (event_time='event_time', event_key='event_id', partition_by='day(event_time)', sort_by='event_time')
-"""
 KEYLESS = "CREATE TABLE keyless (producer VARCHAR NOT NULL, sequence BIGINT NOT NULL, number BIGINT NOT NULL)"
 
 

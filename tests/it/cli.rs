@@ -209,19 +209,28 @@ impl Drop for Server {
 #[test]
 fn a_server_is_used_by_url_and_stops_on_sigterm() {
     let folder = folder_with_clicks();
-    let mut server = Server::start(folder.path(), &["serve"]);
+    let mut server = Server::start(folder.path(), &["serve", "--set", "query.allowed_locations=in"]);
     let url = server.flight.clone();
-    fs::write(folder.path().join("a.csv"), "event_id,event_time,ad_id,price_micros\n1,2026-11-01T00:00:00Z,a,5\n")
+    fs::create_dir(folder.path().join("in")).unwrap();
+    fs::write(folder.path().join("out.csv"), "event_id,event_time,ad_id,price_micros\n").unwrap();
+    let (_, error) = check(folder.path(), 1, &["load", "--url", &url, "clicks", "out.csv"]);
+    assert!(error.contains("query.allowed_locations"), "{error}");
+    fs::write(folder.path().join("in/a.csv"), "event_id,event_time,ad_id,price_micros\n1,2026-11-01T00:00:00Z,a,5\n")
         .unwrap();
-    let (out, _) = check(folder.path(), 0, &["load", "--url", &url, "clicks", "a.csv"]);
+    let (out, _) = check(folder.path(), 0, &["load", "--url", &url, "clicks", "in/a.csv"]);
     assert!(out.contains("a.csv: loaded 1 rows"), "{out}");
-    let (out, _) = check(folder.path(), 0, &["load", "--url", &url, "clicks", "a.csv"]);
+    let (out, _) = check(folder.path(), 0, &["load", "--url", &url, "clicks", "in/a.csv"]);
     assert!(out.contains("already loaded"), "{out}");
     let script = "CREATE VIEW v AS SELECT ad_id FROM clicks; SELECT * FROM v";
     let (out, _) = check(folder.path(), 0, &["sql", "--url", &url, "--format", "csv", "-c", script]);
     assert_eq!(out, "ad_id\na\n");
     let (_, error) = check(folder.path(), 0, &["sql", "--url", &url, "--timing", "-c", "SELECT 1"]);
     assert!(error.contains("data as of 20"), "{error}");
+    // A view that was never refreshed holds nothing of any moment.
+    let script =
+        "CREATE MATERIALIZED VIEW ads WITH (strategy='full') AS SELECT DISTINCT ad_id FROM clicks; SELECT * FROM ads";
+    let (_, error) = check(folder.path(), 0, &["sql", "--url", &url, "--timing", "-c", script]);
+    assert!(error.contains("data as of 1970-01-01T00:00:00"), "{error}");
     let (_, error) = check(folder.path(), 1, &["sql", "--url", &url, "-c", "SELECT * FROM clikcs"]);
     assert!(error.contains("did you mean 'clicks'?"), "{error}");
 

@@ -11,12 +11,14 @@ use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
 struct Server {
     running: Running,
+    clock: Clock,
     client: FlightSqlServiceClient<Channel>,
     _folder: TempDir,
 }
@@ -27,15 +29,15 @@ impl Server {
         // Other tests may have installed it before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let location = folder.path().join("lake").display().to_string();
-        let fixed = [("lake.location", location.as_str()), ("lake.sql", ""), ("http.port", "0"), ("flight.port", "0")];
-        let overrides: Vec<(String, String)> = fixed.map(|(key, value)| (key.into(), value.into())).into();
+        let fixed = [("lake.sql", ""), ("http.port", "0"), ("flight.port", "0"), ("storage.poll_interval", "0 s")];
+        let mut overrides = crate::place::settings(folder.path());
+        overrides.extend(fixed.map(|(key, value)| (key.into(), value.into())));
         let loaded = config::load(None, &[], &overrides).unwrap();
         let clock = Clock::manual(Timestamp(1_510_056_000_000_000));
-        let running = App::open(loaded, clock).await.unwrap().serve().await.unwrap();
+        let running = App::open(loaded, clock.clone()).await.unwrap().serve().await.unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{}", running.addresses.flight)).unwrap();
         let client = FlightSqlServiceClient::new(endpoint.connect().await.unwrap());
-        let mut server = Self { running, client, _folder: folder };
+        let mut server = Self { running, clock, client, _folder: folder };
         server.client.execute_update("CREATE TABLE t (id BIGINT NOT NULL, name VARCHAR)".into(), None).await.unwrap();
         let insert = "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, NULL)";
         assert_eq!(server.client.execute_update(insert.into(), None).await.unwrap(), 3);
@@ -145,5 +147,39 @@ async fn errors_carry_code_and_sqlstate() {
     let error = server.client.prepare("SELEC 1".to_owned(), None).await.unwrap_err();
     assert_eq!(code(&error).0, Code::InvalidArgument);
     assert_eq!(integers(&server.query("SELECT 1").await), [1], "the connection lives on");
+    server.stop().await;
+}
+
+/// What the first message of a query's rows says beside the schema.
+async fn as_of(server: &mut Server, sql: &str) -> String {
+    let info = server.client.execute(sql.to_owned(), None).await.unwrap();
+    let ticket = info.endpoint.into_iter().next().unwrap().ticket.unwrap();
+    let mut messages = server.client.do_get(ticket).await.unwrap().into_inner();
+    let first = messages.try_next().await.unwrap().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&first.app_metadata()).unwrap();
+    told["data_as_of"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_says_how_old_it_is() {
+    let mut server = Server::start().await;
+    let manual =
+        "CREATE MATERIALIZED VIEW v WITH (refresh='manual') AS SELECT name, count(*) AS n FROM t GROUP BY name";
+    let all = "CREATE MATERIALIZED VIEW w WITH (strategy='full') AS SELECT DISTINCT name FROM t";
+    for sql in [manual, all, "REFRESH MATERIALIZED VIEW v", "REFRESH MATERIALIZED VIEW w"] {
+        server.client.execute_update(sql.to_owned(), None).await.unwrap();
+    }
+    server.clock.advance(Duration::from_secs(60));
+    let changed = server.client.execute("INSERT INTO t VALUES (4, 'four')".to_owned(), None).await.unwrap();
+    let changed: serde_json::Value = serde_json::from_slice(&changed.app_metadata).unwrap();
+    assert_eq!(changed["data_as_of"], "2017-11-07T12:01:00.000000Z");
+    assert!(changed["query_id"].is_string());
+    server.clock.advance(Duration::from_secs(60));
+    assert_eq!(as_of(&mut server, "SELECT * FROM v").await, "2017-11-07T12:02:00.000000Z");
+    assert_eq!(as_of(&mut server, "SELECT * FROM w").await, "2017-11-07T12:00:00.000000Z", "of its last refresh");
+    server.client.execute_update("SET adlake.max_staleness = '5 minutes'".to_owned(), None).await.unwrap();
+    let lacking = "2017-11-07T12:01:00.000000Z";
+    assert_eq!(as_of(&mut server, "SELECT * FROM v").await, lacking, "the first commit it has not absorbed");
+    assert_eq!(as_of(&mut server, "SELECT name, count(*) FROM t GROUP BY name").await, lacking, "v answers that too");
     server.stop().await;
 }

@@ -1,6 +1,6 @@
 //! An engine over a lake of its own, without servers: what query tests stand on.
 //!
-//! INSERT writes files and commits them by itself here: what `ingest` adds (keys, checks, rejects) is tested with ingest.
+//! INSERT and DELETE commit by themselves here: what `ingest` adds (keys, checks, rejects) is tested with ingest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use adlake::catalog::{Catalog, CopyInto, Maintain, Refresh, Replay};
 use adlake::config;
 use adlake::materialize::{RefreshParts, Refresher};
 use adlake::query::{
-    Answer, CommandContext, CommandError, Commands, Engine, EngineParts, Origin, Outcome, QueryError, Request, Session,
-    WriteReport,
+    Answer, CommandContext, CommandError, Commands, DeleteRows, Engine, EngineParts, Origin, Outcome, QueryError,
+    Request, Session, WriteReport, explained,
 };
-use adlake::storage::{CommitMode, CommitRequest, InputOrder, Lake, LakeLocation, WriteOptions};
+use adlake::storage::{
+    CommitMode, CommitRequest, DeleteOptions, DeleteReport, InputOrder, Lake, LakeLocation, StorageError, WriteOptions,
+};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
@@ -40,13 +42,13 @@ impl Lab {
 
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let location = folder.path().join("lake").display().to_string();
-        let own = [("lake.location", location.as_str()), ("storage.poll_interval", "0 s"), ("query.threads", "2")];
+        let own = [("storage.poll_interval", "0 s"), ("query.threads", "2")];
         let own = own.into_iter().chain(settings.iter().copied());
-        let overrides: Vec<(String, String)> = own.map(|(key, value)| (key.into(), value.into())).collect();
+        let mut overrides = crate::place::settings(folder.path());
+        overrides.extend(own.map(|(key, value)| (key.into(), value.into())));
         let loaded = config::load(None, &[], &overrides).unwrap();
         let clock = Clock::manual(NOW);
-        let location: LakeLocation = location.parse().unwrap();
+        let location: LakeLocation = crate::place::location(folder.path()).parse().unwrap();
         let lake = Lake::open(&location, &loaded.config.storage, clock.clone()).await.unwrap();
         let catalog = Catalog::open(&lake, clock.clone()).await.unwrap();
         let tasks = Tasks::new();
@@ -55,12 +57,17 @@ impl Lab {
             catalog: catalog.clone(),
             config: loaded.config.query.clone(),
             settings: vec![("query.threads".into(), "2".into(), "test".into())],
-            clock,
+            clock: clock.clone(),
             tasks: tasks.clone(),
         };
         let engine = Engine::start(parts).await.unwrap();
-        let refresher =
-            Refresher::new(RefreshParts { engine: engine.clone(), lake: lake.clone(), catalog: catalog.clone() });
+        let refresher = Refresher::new(RefreshParts {
+            engine: engine.clone(),
+            lake: lake.clone(),
+            catalog: catalog.clone(),
+            clock,
+            slice_rows: loaded.config.materialize.slice_rows,
+        });
         engine.plug(Arc::new(Writer { lake: lake.clone(), catalog: catalog.clone(), refresher }));
         let session = Session::new("lab", "tester", Origin::Internal);
         Self { engine, lake, catalog, session, tasks, folder }
@@ -134,7 +141,7 @@ fn table(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     rows
 }
 
-/// INSERT as one plain commit, REFRESH as it is.
+/// INSERT as one plain commit, DELETE, REFRESH and what tells of it as they are.
 struct Writer {
     lake: Lake,
     catalog: Arc<Catalog>,
@@ -177,6 +184,17 @@ impl Commands for Writer {
         Ok(WriteReport { accepted, duplicates: 0, rejected: 0 })
     }
 
+    async fn delete(&self, delete: DeleteRows, context: CommandContext) -> Result<DeleteReport, CommandError> {
+        let object = self.catalog.snapshot().relation(&delete.table).unwrap().clone();
+        let table = self.lake.open_table(object.table_path.as_ref().unwrap()).await.unwrap();
+        let options = DeleteOptions { cancel: context.cancel, progress: Arc::new(|_| {}) };
+        let deleted = table.delete_rows((delete.base, &delete.rows), &options, || async {}).await;
+        deleted.map_err(|error| match error {
+            StorageError::Engine { source, .. } => CommandError::from_error(&QueryError::from(*source)),
+            other => CommandError::from_error(&other),
+        })
+    }
+
     async fn copy_into(&self, _copy: CopyInto, _context: CommandContext) -> Result<RecordBatch, CommandError> {
         let message = "COPY is tested with ingest".to_owned();
         Err(CommandError::new(adlake::base::Kind::Unimplemented, message))
@@ -197,7 +215,22 @@ impl Commands for Writer {
     }
 
     async fn refresh(&self, refresh: Refresh, context: CommandContext) -> Result<u64, CommandError> {
-        let report = self.refresher.refresh(&refresh.view, context.task, context.cancel).await;
+        let report = self.refresher.refresh(&refresh.view, &refresh.scope, context.task, context.cancel).await;
         report.map(|report| report.rows).map_err(|error| CommandError::from_error(&error))
+    }
+
+    async fn explain_refresh(&self, view: &str, _context: CommandContext) -> Result<RecordBatch, CommandError> {
+        let status = self.refresher.status(view).await.map_err(|error| CommandError::from_error(&error))?;
+        explained(status.explained())
+    }
+
+    async fn verify(
+        &self,
+        view: &str,
+        range: Option<(String, String)>,
+        context: CommandContext,
+    ) -> Result<RecordBatch, CommandError> {
+        let found = self.refresher.verify(view, range.as_ref(), context.cancel).await;
+        found.map_err(|error| CommandError::from_error(&error))
     }
 }

@@ -2,13 +2,29 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, what should not happen fails the test")]
 
+mod advise;
+mod auth;
 mod cli;
 mod flight;
+mod freshness;
 mod grpc;
 mod http;
 mod ingest;
 mod lab;
+mod materialize;
+mod materialize_simulation;
+mod partitions;
+mod place;
+mod process;
 mod put;
 mod query;
+mod removing;
+mod restatements;
+mod seeds;
 mod shipped_sql;
+mod slices;
 mod slt;
+mod stars;
+mod tls;
+mod verifications;
+mod view_status;

@@ -4,11 +4,21 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::change::begins_query;
 use super::cursor::{Cursor, is_word};
-use super::{ShowTarget, Statement, names, query};
+use super::{ShowTarget, Statement, names, query, refresh};
 use crate::catalog::{CatalogError, ObjectKind};
 
 /// The setting behind `SET TIME ZONE`.
 const TIME_ZONE_SETTING: &str = "datafusion.execution.time_zone";
+
+/// What SHOW calls the tables about users and rights.
+const SECURITY_TABLES: [(&str, &str); 6] = [
+    ("USERS", "users"),
+    ("ROLES", "roles"),
+    ("TOKENS", "tokens"),
+    ("GRANTS", "grants"),
+    ("POLICIES", "policies"),
+    ("MASKS", "masks"),
+];
 
 /// A query, to its end. The text is kept whole, so positions the planner reports are those of the user's text.
 pub fn select(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
@@ -18,9 +28,13 @@ pub fn select(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     Ok(Statement::Query(text))
 }
 
-/// `EXPLAIN [ANALYZE] [VERBOSE] [FORMAT name] query`. Only of queries: EXPLAIN ANALYZE of a change would make it.
+/// `EXPLAIN [ANALYZE] [VERBOSE] [FORMAT name] query`, `EXPLAIN REFRESH view`. Only of queries: EXPLAIN ANALYZE of a change
+/// would make it.
 pub fn explain(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     cursor.expect_word("EXPLAIN")?;
+    if is_word(cursor.peek(), "REFRESH") {
+        return refresh::explain(cursor);
+    }
     cursor.word("ANALYZE");
     cursor.word("VERBOSE");
     if cursor.word("FORMAT") {
@@ -28,7 +42,7 @@ pub fn explain(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     }
     let position = cursor.position();
     if is_word(cursor.peek(), "REFRESH") {
-        return Err(position.unimplemented("EXPLAIN REFRESH is not supported yet: refreshes here are always full"));
+        return Err(position.syntax("EXPLAIN REFRESH view knows neither ANALYZE, VERBOSE nor FORMAT; leave them out"));
     }
     if !begins_query(cursor.peek()) {
         return Err(position.unimplemented("EXPLAIN shows the plan of a query only, such as EXPLAIN SELECT …"));
@@ -36,7 +50,8 @@ pub fn explain(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     select(cursor)
 }
 
-/// `SHOW TABLES | VIEWS | MATERIALIZED VIEWS | ENDPOINTS | ALL | COLUMNS FROM name | FUNCTIONS | setting`
+/// `SHOW TABLES | VIEWS | MATERIALIZED VIEWS | ENDPOINTS | USERS | ROLES | TOKENS | GRANTS | POLICIES | MASKS | ALL |
+/// COLUMNS FROM name | FUNCTIONS | setting`
 pub fn show(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     cursor.expect_word("SHOW")?;
     let kinds: [(&[&str], ObjectKind); 4] = [
@@ -55,7 +70,13 @@ pub fn show(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
         return described(cursor);
     }
     let position = cursor.position();
-    for later in ["FEEDS", "TASKS", "COLLECTORS", "POLICIES"] {
+    for (word, table) in SECURITY_TABLES {
+        if cursor.word(word) {
+            cursor.expect_end()?;
+            return Ok(Statement::Show(ShowTarget::Security(table)));
+        }
+    }
+    for later in ["FEEDS", "TASKS", "COLLECTORS"] {
         if cursor.word(later) {
             return Err(position.unimplemented(format!("SHOW {later} is not supported yet")));
         }

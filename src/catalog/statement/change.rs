@@ -1,5 +1,4 @@
-//! Statements that change objects, rows or files: DROP, ALTER TABLE, REFRESH, REPLAY REJECTS, COPY INTO, INSERT INTO, OPTIMIZE,
-//! VACUUM.
+//! Statements that change objects, rows or files: DROP, ALTER, REPLAY REJECTS, COPY INTO, INSERT INTO, OPTIMIZE, VACUUM.
 
 use std::sync::Arc;
 
@@ -8,11 +7,11 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cursor::{Cursor, is_word};
 use super::options::{self, Options};
 use super::{
-    AlterAddColumn, AlterOptions, CopyInto, DropObject, Maintain, MaintainWork, Refresh, Replay, Statement, create,
-    create_table, names, query, table_options,
+    AlterAddColumn, AlterOptions, CopyInto, DropObject, Maintain, MaintainWork, Replay, Statement, alter_options,
+    create, create_table, names, query, security,
 };
 use crate::base::Span;
-use crate::catalog::CatalogError;
+use crate::catalog::{CatalogError, ObjectKind};
 
 /// Options of COPY INTO; their values are read by `ingest`.
 const COPY_OPTIONS: [&str; 6] = ["format", "map", "time_format", "max_rejects", "header", "delimiter"];
@@ -31,24 +30,27 @@ pub fn drop_object(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     Ok(Statement::Drop(DropObject { kind, name, if_exists, cascade }))
 }
 
-/// `ALTER TABLE name ADD [COLUMN] column type | SET (option='value', …) | RESET (option, …)`
+/// `ALTER TABLE name ADD [COLUMN] column type | SET (option='value', …) | RESET (option, …)`,
+/// `ALTER MATERIALIZED VIEW name SET (option='value', …) | RESET (option, …)`
 pub fn alter(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     cursor.expect_word("ALTER")?;
     let position = cursor.position();
+    if cursor.words(&["MATERIALIZED", "VIEW"]) {
+        return alter_view(cursor);
+    }
     if !cursor.word("TABLE") {
-        return Err(position.unimplemented("only ALTER TABLE is supported; for other objects use CREATE OR REPLACE"));
+        return Err(position.unimplemented(
+            "only ALTER TABLE and ALTER MATERIALIZED VIEW are supported; for other objects use CREATE OR REPLACE",
+        ));
     }
     let table = names::object_name(cursor, "the name of the table")?;
     let position = cursor.position();
-    if cursor.word("SET") {
-        let changes = table_options::set(cursor)?;
+    if let Some(changes) = alter_options::read(cursor, &alter_options::OF_TABLES)? {
         cursor.expect_end()?;
-        return Ok(Statement::AlterOptions(AlterOptions { table, changes }));
+        return Ok(Statement::AlterOptions(AlterOptions { kind: ObjectKind::Table, name: table, changes }));
     }
-    if cursor.word("RESET") {
-        let changes = table_options::reset(cursor)?;
-        cursor.expect_end()?;
-        return Ok(Statement::AlterOptions(AlterOptions { table, changes }));
+    if is_word(cursor.peek(), "ALTER") {
+        return security::mask(cursor, table);
     }
     if !cursor.word("ADD") {
         return Err(position.unimplemented(
@@ -75,18 +77,17 @@ pub fn alter(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
     Ok(Statement::AlterAddColumn(AlterAddColumn { table, field: Arc::new(field) }))
 }
 
-/// `REFRESH MATERIALIZED VIEW name [FULL]`
-pub fn refresh(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
-    cursor.expect_word("REFRESH")?;
-    cursor.expect_word("MATERIALIZED")?;
-    cursor.expect_word("VIEW")?;
-    let view = names::object_name(cursor, "the name of the materialized view")?;
-    let full = cursor.word("FULL");
-    if is_word(cursor.peek(), "BETWEEN") {
-        return Err(cursor.position().unimplemented("REFRESH … BETWEEN is not supported yet: refresh the whole view"));
-    }
+fn alter_view(cursor: &mut Cursor) -> Result<Statement, CatalogError> {
+    let name = names::object_name(cursor, "the name of the materialized view")?;
+    let position = cursor.position();
+    let Some(changes) = alter_options::read(cursor, &alter_options::OF_MATERIALIZED_VIEWS)? else {
+        return Err(position.unimplemented(
+            "only ALTER MATERIALIZED VIEW … SET (option='value') and RESET (option) are supported; for another query use \
+             CREATE OR REPLACE",
+        ));
+    };
     cursor.expect_end()?;
-    Ok(Statement::Refresh(Refresh { view, full }))
+    Ok(Statement::AlterOptions(AlterOptions { kind: ObjectKind::MaterializedView, name, changes }))
 }
 
 /// `REPLAY REJECTS FROM name [WHERE predicate]`

@@ -15,9 +15,9 @@ pub const KINDS: [(&[&str], ObjectKind); 4] = [
     (&["ENDPOINT"], ObjectKind::Endpoint),
 ];
 /// Kinds of later issues: known, and refused by name.
-const KINDS_LATER: [&str; 5] = ["FEED", "TASK", "COLLECTOR", "POLICY", "USER"];
+const KINDS_LATER: [&str; 3] = ["FEED", "TASK", "COLLECTOR"];
 /// Kinds of other systems, with what to do instead.
-const KINDS_FOREIGN: [(&str, &str); 12] = [
+const KINDS_FOREIGN: [(&str, &str); 11] = [
     ("TEMPORARY", "use CREATE VIEW, or WITH in the query"),
     ("TEMP", "use CREATE VIEW, or WITH in the query"),
     ("EXTERNAL", "make a table and load the files with COPY INTO"),
@@ -29,7 +29,6 @@ const KINDS_FOREIGN: [(&str, &str); 12] = [
     ("FUNCTION", "use a view"),
     ("SEQUENCE", "use uuid() or a key of the data"),
     ("TYPE", "use a CHECK constraint"),
-    ("ROLE", "users and roles come later"),
 ];
 
 /// What a kind's parser found behind the name.

@@ -1,14 +1,13 @@
-//! `CREATE VIEW name AS query` and `CREATE MATERIALIZED VIEW name WITH (refresh='manual', …) AS query`.
+//! `CREATE VIEW name AS query` and `CREATE MATERIALIZED VIEW name [WITH (refresh='continuous', …)] AS query`.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::create::Body;
 use super::cursor::Cursor;
 use super::options::Options;
+use super::view_options::{self, ViewOptions};
 use super::{partitioning, query};
 use crate::catalog::{CatalogError, Definition, MaterializedViewDefinition, ViewDefinition};
-
-const MATERIALIZED_OPTIONS: [&str; 4] = ["refresh", "partition_by", "sort_by", "rewrite"];
 
 /// Reads what follows the view's name.
 pub fn view(cursor: &mut Cursor) -> Result<Body, CatalogError> {
@@ -24,27 +23,24 @@ pub fn view(cursor: &mut Cursor) -> Result<Body, CatalogError> {
 /// Reads what follows the materialized view's name.
 pub fn materialized_view(cursor: &mut Cursor) -> Result<Body, CatalogError> {
     refuse_column_list(cursor)?;
-    let position = cursor.position();
     let mut options = Options::read(cursor)?;
-    match options.take("refresh") {
-        Some(option) if option.text.eq_ignore_ascii_case("manual") => {}
-        Some(option) => {
-            return Err(option.position.unimplemented(format!(
-                "refresh='{}' is not supported yet: only refresh='manual', with REFRESH MATERIALIZED VIEW",
-                option.text
-            )));
-        }
-        None => return Err(position.bad("say how the view is refreshed: WITH (refresh='manual')")),
-    }
-    options.refuse("rewrite", "queries on base tables are not answered from materialized views")?;
+    let ViewOptions { trigger, strategy, rewrite, restate_after, verify } = view_options::take(&mut options)?;
     let layout = partitioning::take_layout(&mut options, None)?;
-    options.finish("CREATE MATERIALIZED VIEW", &MATERIALIZED_OPTIONS)?;
+    options.finish("CREATE MATERIALIZED VIEW", &view_options::OPTIONS)?;
     cursor.expect_word("AS")?;
     let query = query::stored(cursor)?;
     query.refuse_parameters("a materialized view")?;
     query.refuse_filters()?;
-    let definition =
-        MaterializedViewDefinition { query: query.text, partition_by: layout.partition_by, sort_by: layout.sort_by };
+    let definition = MaterializedViewDefinition {
+        query: query.text,
+        partition_by: layout.partition_by,
+        sort_by: layout.sort_by,
+        trigger,
+        strategy,
+        rewrite,
+        restate_after,
+        verify,
+    };
     Ok(Body { definition: Definition::MaterializedView(definition), reads: query.reads })
 }
 

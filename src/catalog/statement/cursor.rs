@@ -3,7 +3,8 @@
 //! Wraps sqlparser's `Parser`, so that our own grammar and sqlparser's (types, expressions, queries) advance over the same
 //! tokens, and every error carries a line and a column of the text the user wrote.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
 
@@ -154,6 +155,11 @@ impl<'a> Cursor<'a> {
     pub fn parse<T>(&mut self, read: impl FnOnce(&mut Parser) -> Result<T, ParserError>) -> Result<T, CatalogError> {
         let start = self.position();
         read(&mut self.parser).map_err(|error| self.parser_error(error, start))
+    }
+
+    /// Reads an expression that ends before `AND`, as the bounds of BETWEEN do.
+    pub fn bound(&mut self) -> Result<Expr, CatalogError> {
+        self.parse(|parser| parser.parse_subexpr(DIALECT.prec_value(Precedence::Between)))
     }
 
     /// Checks that nothing but an optional `;` follows.

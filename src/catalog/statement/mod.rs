@@ -8,6 +8,8 @@
 //! Everything is checked that the text alone can tell; what tables and functions exist is the planner's business (`query`).
 //! A statement that is known and not supported answers `Unimplemented`; nothing is accepted and then ignored.
 
+mod advise;
+mod alter_options;
 mod ask;
 mod change;
 mod checks;
@@ -16,16 +18,21 @@ mod create_endpoint;
 mod create_table;
 mod create_view;
 mod cursor;
+mod delete;
 mod names;
 mod options;
 mod parameter_range;
 mod partitioning;
 mod query;
+mod refresh;
 mod script;
+mod security;
+mod spelling;
 mod table_options;
 #[cfg(test)]
 mod tests;
 mod types;
+mod view_options;
 
 use arrow::datatypes::FieldRef;
 
@@ -33,9 +40,13 @@ use self::cursor::Cursor;
 use super::{CatalogError, DefinedBy, Definition, ObjectKind};
 use crate::base::{Span, suggestion};
 
+pub use alter_options::{OptionChanges, with_options};
 pub use query::{FILTERS_FUNCTION, replace_filters};
 pub use script::{normalised, parse_script};
-pub use table_options::{OptionChanges, with_options};
+pub use security::{
+    Granted, GrantedOn, GrantedTo, MaskWord, NewTokenOptions, PrivilegeWord, SecurityStatement, TokenUse, UserOptions,
+    redacted,
+};
 
 /// One parsed statement.
 #[derive(Clone, Debug)]
@@ -50,14 +61,31 @@ pub enum Statement {
         /// A query, as written.
         source: String,
     },
+    Delete(Delete),
     Create(Box<Create>),
     Drop(DropObject),
     AlterAddColumn(AlterAddColumn),
     AlterOptions(AlterOptions),
     Refresh(Refresh),
+    /// `EXPLAIN REFRESH view`: what the next refresh would do, and why.
+    ExplainRefresh {
+        view: String,
+    },
+    /// `VERIFY MATERIALIZED VIEW view [BETWEEN a AND b]`: compares the view's rows with its query over the sources.
+    Verify {
+        view: String,
+        /// As in [`RefreshScope::Between`]; `None` = all rows.
+        range: Option<(String, String)>,
+    },
+    /// `ADVISE MATERIALIZED VIEWS [FOR 'query']`: views that would answer what was asked lately, or this query.
+    Advise {
+        query: Option<String>,
+    },
     Replay(Replay),
     Copy(CopyInto),
     Maintain(Maintain),
+    /// Users, roles, tokens, grants, policies, masks.
+    Security(Box<SecurityStatement>),
     Show(ShowTarget),
     /// `DESCRIBE name`; a name in another schema keeps it: `system.tables`.
     Describe {
@@ -110,11 +138,22 @@ pub struct AlterAddColumn {
     pub field: FieldRef,
 }
 
-/// `ALTER TABLE table SET (option='value', …)`, `ALTER TABLE table RESET (option, …)`; the options are ones that can change.
+/// `ALTER TABLE name SET (option='value', …)`, `ALTER TABLE name RESET (option, …)`, and the same with `MATERIALIZED VIEW`; the
+/// options are ones that can change.
 #[derive(Clone, Debug)]
 pub struct AlterOptions {
-    pub table: String,
+    /// A table or a materialized view.
+    pub kind: ObjectKind,
+    pub name: String,
     pub changes: OptionChanges,
+}
+
+/// `DELETE FROM table WHERE predicate`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delete {
+    pub table: String,
+    /// The whole statement up to its end, so that places in it are those the user sees.
+    pub sql: String,
 }
 
 /// `REPLAY REJECTS FROM table [WHERE predicate]`: reads rejected rows again and appends those that are good now. The
@@ -126,11 +165,24 @@ pub struct Replay {
     pub predicate: Option<String>,
 }
 
-/// `REFRESH MATERIALIZED VIEW view [FULL]`
-#[derive(Clone, Debug)]
+/// `REFRESH MATERIALIZED VIEW view [FULL | BETWEEN a AND b]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refresh {
     pub view: String,
-    pub full: bool,
+    pub scope: RefreshScope,
+}
+
+/// Which rows a refresh makes anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RefreshScope {
+    /// What the sources have got since the last one.
+    #[default]
+    Pending,
+    /// All.
+    Full,
+    /// Those of a time, half-open: at or after the first, before the second. Expressions as written, without columns,
+    /// parameters and subqueries, such as `TIMESTAMP '2026-03-01'` or `now() - INTERVAL '1 day'`.
+    Between(String, String),
 }
 
 /// `COPY INTO table FROM 'pattern' [WITH (format='csv', map='a=b, c=d', time_format='…', max_rejects='100',
@@ -161,16 +213,17 @@ pub enum MaintainWork {
 #[derive(Clone, Debug)]
 pub enum ShowTarget {
     Objects(ObjectKind),
+    /// `users`, `roles`, `tokens`, `grants` or `policies`: the table of schema `system` of this name.
+    Security(&'static str),
     Setting(String),
     AllSettings,
 }
 
 /// First words of statements that are known and refused, with what to do instead.
-const REFUSED: [(&str, &str); 23] = [
-    ("UPDATE", "rows are not changed in place: load a snapshot table, or insert corrections"),
-    ("DELETE", "rows are not deleted one by one: DROP TABLE removes all"),
+const REFUSED: [(&str, &str); 19] = [
+    ("UPDATE", "rows are not changed in place: load a snapshot table, or DELETE the rows and insert them anew"),
     ("MERGE", "load a table of kind='snapshot' instead"),
-    ("TRUNCATE", "DROP TABLE and CREATE TABLE instead"),
+    ("TRUNCATE", "DELETE FROM the table WHERE TRUE instead"),
     ("BEGIN", "each statement is its own transaction"),
     ("START", "each statement is its own transaction"),
     ("COMMIT", "each statement is its own transaction"),
@@ -180,11 +233,8 @@ const REFUSED: [(&str, &str); 23] = [
     ("EXECUTE", "use the protocol's prepared statements"),
     ("DEALLOCATE", "use the protocol's prepared statements"),
     ("USE", "there is one catalog and schema, adlake.public"),
-    ("GRANT", "users and roles come later"),
-    ("REVOKE", "users and roles come later"),
     ("CALL", "there are no procedures"),
     ("ANALYZE", "statistics are kept with every file already"),
-    ("VERIFY", "not supported yet"),
     ("EXPORT", "not supported yet"),
     ("RUN", "not supported yet"),
     ("KILL", "cancel from the client that runs the statement"),
@@ -192,29 +242,39 @@ const REFUSED: [(&str, &str); 23] = [
     ("LOAD", "use COPY INTO table FROM 'files'"),
 ];
 /// First words of what is supported.
-const FIRST_WORDS: [&str; 18] = [
+const FIRST_WORDS: [&str; 23] = [
     "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "REPLAY", "COPY", "SHOW",
-    "DESCRIBE", "SET", "RESET", "FROM", "OPTIMIZE", "VACUUM",
+    "DESCRIBE", "SET", "RESET", "FROM", "OPTIMIZE", "VACUUM", "VERIFY", "ADVISE", "DELETE", "GRANT", "REVOKE",
 ];
 
 /// Parses exactly one statement (a trailing `;` is allowed).
 pub fn parse_statement(sql: &str) -> Result<Statement, CatalogError> {
-    let mut cursor = Cursor::new(sql)?;
+    let sql = spelling::spelled(sql);
+    let mut cursor = Cursor::new(&sql)?;
     let cursor = &mut cursor;
     if change::begins_query(cursor.peek()) {
         return ask::select(cursor);
     }
     let first = cursor.peek().to_string().to_uppercase();
     match first.as_str() {
+        "CREATE" if security::is_kind(cursor.peek_second()) => security::create(cursor).map_err(security::discreet),
+        "DROP" if security::is_kind(cursor.peek_second()) => security::drop(cursor),
+        "ALTER" if cursor::is_word(cursor.peek_second(), "USER") => {
+            security::alter_user(cursor).map_err(security::discreet)
+        }
+        "GRANT" | "REVOKE" => security::grant(cursor),
         "CREATE" => Ok(Statement::Create(Box::new(create::create(cursor)?))),
         "DROP" => change::drop_object(cursor),
         "ALTER" => change::alter(cursor),
-        "REFRESH" => change::refresh(cursor),
+        "REFRESH" => refresh::refresh(cursor),
+        "VERIFY" => refresh::verify(cursor),
+        "ADVISE" => advise::advise(cursor),
         "REPLAY" => change::replay(cursor),
         "COPY" => change::copy(cursor),
         "OPTIMIZE" => change::optimize(cursor),
         "VACUUM" => change::vacuum(cursor),
         "INSERT" => change::insert(cursor),
+        "DELETE" => delete::delete(cursor),
         "EXPLAIN" => ask::explain(cursor),
         "SHOW" => ask::show(cursor),
         "DESCRIBE" | "DESC" => ask::describe(cursor),

@@ -76,6 +76,16 @@ pub fn read(cursor: &mut Cursor) -> Result<Box<Query>, CatalogError> {
     }
 }
 
+/// Reads a condition; its subqueries change nothing either.
+pub fn predicate(cursor: &mut Cursor) -> Result<(), CatalogError> {
+    let position = cursor.position();
+    let condition = cursor.parse(|parser| parser.parse_expr())?;
+    match condition.visit(&mut ReadOnly) {
+        ControlFlow::Break(message) => Err(position.unimplemented(message)),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
 /// `query` with every `adlake_filters()` replaced by `predicate` in parentheses.
 pub fn replace_filters(query: &str, predicate: &str) -> Result<String, CatalogError> {
     let tokens = tokenize(query)?;

@@ -7,17 +7,24 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
 use super::millis_at;
 use crate::base::Stopwatch;
+use crate::cli::connect::{ServerUrl, TlsArgs};
+use crate::cli::failure::Failure;
+
+const EXAMPLE: &str = "http://127.0.0.1:8080";
 
 /// Options of `adlake bench http`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HttpBench {
-    /// Server, such as http://127.0.0.1:8080
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    /// Server, such as http://127.0.0.1:8080 or https://ads.example.com:8080
+    #[arg(long, default_value = EXAMPLE)]
     url: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Path and query; {ad} becomes a random ad id, {hour} a random hour 00..22, {next_hour} the hour after it
     #[arg(long, default_value = "/v1/ads/{ad}/aggregated_count")]
     path: String,
@@ -39,9 +46,14 @@ pub struct HttpBench {
 ///
 /// # Errors
 /// A server that cannot be reached, or any answer that is not a success: a rate of errors is not a rate.
-pub async fn run(options: HttpBench) -> Result<String> {
+pub async fn run(options: HttpBench) -> Result<String, Failure> {
+    let encryption = ServerUrl::parse(&options.url, EXAMPLE, 8080)?.encryption;
     let client =
         reqwest::Client::builder().pool_max_idle_per_host(options.connections).timeout(Duration::from_secs(60));
+    let client = match options.tls.config(encryption, &[b"http/1.1"])? {
+        Some(config) => client.use_preconfigured_tls(ClientConfig::clone(&config)),
+        None => client,
+    };
     let client = client.build().context("cannot make an HTTP client")?;
     let remaining = Arc::new(AtomicU64::new(options.requests));
     let mut workers = JoinSet::new();

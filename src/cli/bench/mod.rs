@@ -6,7 +6,7 @@
 mod http;
 mod ingest;
 
-use anyhow::Result;
+use super::failure::Failure;
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -21,7 +21,7 @@ pub enum BenchCommand {
 ///
 /// # Errors
 /// A server that cannot be reached, answers that make the figures meaningless.
-pub async fn run(command: BenchCommand) -> Result<String> {
+pub async fn run(command: BenchCommand) -> Result<String, Failure> {
     match command {
         BenchCommand::Http(options) => http::run(options).await,
         BenchCommand::Ingest(options) => ingest::run(options).await,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Running};
 use crate::base::Timestamp;
+use crate::config::Config;
 use crate::ingest::LoadRequest;
 
 use super::args::{DemoArgs, Global};
@@ -41,6 +42,7 @@ pub async fn run(global: &Global, args: &DemoArgs) -> Result<Exit, Failure> {
     let loaded = settings::load(global, &args.serve, LogUse::Quiet)?;
     let location = loaded.config.lake.location.clone();
     check_definitions(&loaded.config.lake.sql)?;
+    check_plain_text(&loaded.config)?;
     let app = settings::open_app(loaded).await?;
     let running = Box::pin(app.serve()).await.map_err(settings::app_failure)?;
     out::say(&format!(
@@ -69,6 +71,15 @@ fn check_definitions(folder: &str) -> Result<(), Failure> {
     }
     let failure = Failure::usage(format!("no folder of SQL definitions at '{folder}'"));
     Err(failure.with_hint("run the demo in the repository, or pass --sql DIR"))
+}
+
+/// The examples are requests anybody can repeat, without files that say whom to believe.
+fn check_plain_text(config: &Config) -> Result<(), Failure> {
+    match config.tls.is_on() {
+        Ok(false) => Ok(()),
+        Ok(true) | Err(_) => Err(Failure::usage("the demo speaks plain text, and tls.certificate is set")
+            .with_hint("leave the tls keys out, or use `adlake serve`")),
+    }
 }
 
 async fn show(running: &Running, args: &DemoArgs) -> Result<(), Failure> {
@@ -127,6 +138,7 @@ async fn load_one(app: &App, table: &str, path: &Path) -> Result<(), Failure> {
         max_rejects: Some(0),
         header: true,
         delimiter: None,
+        within: None,
     };
     let meter = Arc::new(Meter::default());
     let work = load_into(app, request, &meter, CancellationToken::new());

@@ -13,6 +13,8 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper, Hinter};
 
+use crate::catalog::redacted;
+
 use super::super::failure::Failure;
 use super::complete::complete;
 use super::highlight::highlight;
@@ -75,10 +77,13 @@ impl Prompt {
         }
     }
 
+    /// Input with a password is not kept at all.
+    ///
     /// Written after each input, so that a crash or a second session loses nothing. A history that cannot be written is
     /// no reason to stop.
     fn remember(&mut self, text: &str) {
-        if text.trim().is_empty() || !self.editor.add_history_entry(text.trim_end()).unwrap_or(false) {
+        let has_secret = matches!(redacted(text), Cow::Owned(_));
+        if has_secret || text.trim().is_empty() || !self.editor.add_history_entry(text.trim_end()).unwrap_or(false) {
             return;
         }
         if let Some(path) = &self.history {

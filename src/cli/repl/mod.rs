@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 
 use super::args::{Global, ServeArgs, SqlArgs};
+use super::connect::TlsArgs;
 use super::failure::{Exit, Failure};
 use super::meter::Meter;
 use super::settings::{self, LogUse};
@@ -39,7 +40,7 @@ pub use session::{Audience, Session};
 /// # Errors
 /// A lake or server that cannot be opened; in scripts the first statement that fails.
 pub async fn run(global: &Global, args: &SqlArgs) -> Result<Exit, Failure> {
-    let backend = open(global, args.url.as_deref()).await?;
+    let backend = open(global, args.url.as_deref(), &args.tls).await?;
     let result = run_on(backend.clone(), args).await;
     backend.close().await;
     result.map(|()| Exit::Done)
@@ -49,10 +50,10 @@ pub async fn run(global: &Global, args: &SqlArgs) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// A lake or server that cannot be opened.
-pub async fn open(global: &Global, url: Option<&str>) -> Result<Arc<dyn Backend>, Failure> {
+pub async fn open(global: &Global, url: Option<&str>, tls: &TlsArgs) -> Result<Arc<dyn Backend>, Failure> {
     let loaded = settings::load(global, &ServeArgs::default(), LogUse::Quiet)?;
     match url {
-        Some(url) => Ok(Arc::new(Remote::connect(url).await?)),
+        Some(url) => Ok(Arc::new(Remote::connect(url, tls).await?)),
         None => Ok(Arc::new(Embedded::new(settings::open_app(loaded).await?))),
     }
 }

@@ -6,7 +6,8 @@
 //! ```
 //! A thin client of our own server's dialect: what changes something answers one row (`rows_affected`, `message`), or
 //! (COPY) a table with the rows affected as `total_records`. Dropping a call cancels its statement on the server.
-//! Settings made by SET live as long as the TCP connection.
+//! Settings made by SET live as long as the TCP connection. Where the server asks who calls, `ADLAKE_TOKEN` holds a token of it: an
+//! argument would be seen by everybody on this machine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,54 +23,57 @@ use arrow_flight::{FlightInfo, Ticket};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::base::Timestamp;
 
+use super::super::connect::{Dialer, Encryption, ServerUrl, TlsArgs, explain, speaks_tls};
 use super::super::failure::Failure;
 use super::super::meter::Meter;
 use super::backend::{Backend, Reply, Rows};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The environment variable with a token for the server.
+const TOKEN: &str = "ADLAKE_TOKEN";
+const EXAMPLE: &str = "grpc://127.0.0.1:50051 (with TLS: grpc+tls://ads.example.com:50051)";
+const PORT: u16 = 50051;
 /// A server that vanished is noticed while a long statement runs.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Flow-control window: fetching is then bound by the server and the disk, not by round trips.
-const WINDOW: u32 = 8 << 20;
 
 /// A connection to a server.
 pub struct Remote {
-    url: String,
+    dialer: Dialer,
     channel: Channel,
+    /// Value of the authorization header.
+    authorization: Option<String>,
 }
 
 impl Remote {
-    /// Connects to `grpc://host:port`.
+    /// Connects to `grpc://host:port` or `grpc+tls://host:port`.
     ///
     /// # Errors
-    /// A URL of another form, a server that does not answer.
-    pub async fn connect(url: &str) -> Result<Self, Failure> {
-        let address = address(url)?;
-        let endpoint = Endpoint::from_shared(address)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW);
-        let channel = endpoint.connect().await.map_err(|error| {
-            Failure::from(anyhow::Error::from(error).context(format!("cannot connect to {url}")))
-                .with_hint("is `adlake serve` running there? It prints its addresses when it starts")
-        })?;
-        Ok(Self { url: url.to_owned(), channel })
+    /// A URL of another form, a server that does not answer or is not believed.
+    pub async fn connect(url: &str, tls: &TlsArgs) -> Result<Self, Failure> {
+        let dialer = Dialer::grpc(ServerUrl::parse(url, EXAMPLE, PORT)?, tls)?;
+        let channel = dialer.channel(|endpoint| endpoint.http2_keep_alive_interval(KEEPALIVE)).await?;
+        let authorization = std::env::var(TOKEN).ok().map(|token| format!("Bearer {}", token.trim()));
+        Ok(Self { dialer, channel, authorization })
     }
 
     fn client(&self) -> FlightSqlServiceClient<Channel> {
         let inner = FlightServiceClient::new(self.channel.clone());
-        FlightSqlServiceClient::new_from_inner(inner.max_decoding_message_size(usize::MAX))
+        let mut client = FlightSqlServiceClient::new_from_inner(inner.max_decoding_message_size(usize::MAX));
+        if let Some(authorization) = &self.authorization {
+            client.set_header("authorization", authorization);
+        }
+        client
     }
 
     async fn call(&self, sql: &str, cancel: CancellationToken) -> Result<Reply, Failure> {
         let mut client = self.client();
-        let info = client.execute(sql.to_owned(), None).await.map_err(failure)?;
+        let info = match client.execute(sql.to_owned(), None).await {
+            Ok(info) => info,
+            Err(error) => return Err(self.why(error).await),
+        };
         let changed = info.total_records;
         let ticket = ticket_of(info)?;
         let mut decoder = client.do_get(ticket).await.map_err(failure)?.into_inner();
@@ -84,12 +88,31 @@ impl Remote {
         }
         Ok(Reply::Rows { schema, rows, data_as_of })
     }
+
+    /// A first call may fail for what a connection is only told after it was made: that TLS is wanted, or a certificate.
+    async fn why(&self, error: FlightError) -> Failure {
+        let url = &self.dialer.url;
+        // The transport's own errors have a cause, the server's have none.
+        let is_transport =
+            matches!(&error, FlightError::Tonic(status) if std::error::Error::source(&**status).is_some());
+        match url.encryption {
+            Encryption::Tls if is_transport => match self.dialer.refusal().await {
+                Some(told) => explain(url, &told),
+                None => failure(error),
+            },
+            Encryption::None if is_transport && speaks_tls(url).await => {
+                let hint = format!("use grpc+tls://{}", url.authority());
+                Failure::new(format!("the server at {url} speaks TLS")).with_hint(hint)
+            }
+            Encryption::Tls | Encryption::None => failure(error),
+        }
+    }
 }
 
 #[async_trait]
 impl Backend for Remote {
     fn place(&self) -> String {
-        self.url.clone()
+        self.dialer.url.to_string()
     }
 
     async fn run(&self, sql: &str, _meter: Arc<Meter>, cancel: CancellationToken) -> Result<Reply, Failure> {
@@ -100,23 +123,6 @@ impl Backend for Remote {
     }
 
     async fn close(&self) {}
-}
-
-/// `grpc://host:port` → what the transport wants.
-fn address(url: &str) -> Result<String, Failure> {
-    let wrong = |reason: &str| {
-        Failure::usage(format!("'{url}' {reason}")).with_hint("write a URL such as grpc://127.0.0.1:50051")
-    };
-    if url.starts_with("grpc+tls://") || url.starts_with("https://") {
-        return Err(wrong("asks for TLS, which servers do not offer yet"));
-    }
-    let rest = ["grpc://", "grpc+tcp://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    let parsed = rest.and_then(|rest| url::Url::parse(&format!("http://{rest}")).ok());
-    let host = parsed.as_ref().and_then(url::Url::host_str).filter(|host| !host.is_empty());
-    let (Some(parsed), Some(host)) = (parsed.as_ref(), host) else {
-        return Err(wrong("is not a server URL"));
-    };
-    Ok(format!("http://{host}:{}", parsed.port().unwrap_or(50051)))
 }
 
 fn ticket_of(info: FlightInfo) -> Result<Ticket, Failure> {
@@ -189,20 +195,5 @@ fn failure(error: FlightError) -> Failure {
         }
         FlightError::Tonic(status) => Failure::new(status.message()),
         other => Failure::from(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn server_urls() {
-        assert_eq!(address("grpc://h:1").unwrap(), "http://h:1");
-        assert_eq!(address("grpc://127.0.0.1").unwrap(), "http://127.0.0.1:50051");
-        assert_eq!(address("grpc://[::1]:7/").unwrap(), "http://[::1]:7");
-        for wrong in ["h:1", "grpc://", "ftp://h:1", "grpc+tls://h:1", "grpc://h:99999"] {
-            assert!(address(wrong).is_err(), "{wrong}");
-        }
     }
 }

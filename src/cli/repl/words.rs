@@ -15,8 +15,9 @@ use super::super::meter::Meter;
 use super::backend::{Backend, Reply};
 
 /// Words of statements users write here, upper case, sorted.
-pub const KEYWORDS: [&str; 84] = [
+pub const KEYWORDS: [&str; 93] = [
     "ADD",
+    "ADVISE",
     "ALL",
     "ALTER",
     "ANALYZE",
@@ -36,6 +37,7 @@ pub const KEYWORDS: [&str; 84] = [
     "CROSS",
     "DATE",
     "DECIMAL",
+    "DELETE",
     "DESC",
     "DESCRIBE",
     "DISTINCT",
@@ -74,13 +76,18 @@ pub const KEYWORDS: [&str; 84] = [
     "NULLS",
     "OFFSET",
     "ON",
+    "OPTIMIZE",
     "OR",
     "ORDER",
     "OUTER",
     "OVER",
     "PARTITION",
     "REFRESH",
+    "REJECTS",
     "REPLACE",
+    "REPLAY",
+    "RESET",
+    "RETAIN",
     "RIGHT",
     "SELECT",
     "SET",
@@ -91,8 +98,10 @@ pub const KEYWORDS: [&str; 84] = [
     "TRUE",
     "UNION",
     "USING",
+    "VACUUM",
     "VALUES",
     "VARCHAR",
+    "VERIFY",
     "VIEW",
     "WHEN",
     "WHERE",

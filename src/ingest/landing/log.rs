@@ -11,9 +11,9 @@ use datafusion::execution::TaskContext;
 use super::INGEST_PATH;
 use super::decide::Mark;
 use crate::base::Timestamp;
-use crate::ingest::own_table::{OwnCommit, OwnTable};
+use crate::ingest::own_rows::own_rows;
 use crate::ingest::{FileReport, FileStatus, IngestError};
-use crate::storage::{ExternalFile, Lake};
+use crate::storage::{ExternalFile, Lake, OwnCommit, OwnTable};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -161,13 +161,14 @@ impl LandingLog {
 
     pub async fn add(&self, row: &FileRow, task: &Arc<TaskContext>) -> Result<(), IngestError> {
         let files = self.table.stage(batch(std::slice::from_ref(row))?, task).await?;
-        self.table.commit(files, OwnCommit { operation: "LAND", transaction: None, expected: None }).await.map(drop)
+        self.table.commit(files, OwnCommit { operation: "LAND", transaction: None, expected: None }).await?;
+        Ok(())
     }
 
     async fn recorded(&self, task: &Arc<TaskContext>) -> Result<Vec<RecordBatch>, IngestError> {
         let columns = columns();
         let names: Vec<&str> = columns.fields().iter().map(|field| field.name().as_str()).collect();
-        let rows = self.table.rows(&names, task).await?;
+        let rows = own_rows(&self.table, &names, task).await?;
         let batches = rows.map(|(_, batches)| batches).unwrap_or_default();
         let plain = |batch: RecordBatch| {
             let pairs = batch.columns().iter().zip(columns.fields());

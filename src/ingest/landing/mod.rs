@@ -20,6 +20,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::TaskContext;
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::ingestor::Core;
@@ -40,6 +41,8 @@ pub struct Landings {
     clock: Clock,
     catalog: Arc<Catalog>,
     log: LandingLog,
+    /// One for each file that may be loaded at once: a load keeps a thread that itself waits for other threads.
+    turns: Semaphore,
     folders: Mutex<HashMap<String, Folder>>,
 }
 
@@ -70,8 +73,17 @@ impl LoadProgress for Silent {
 }
 
 impl Landings {
-    pub fn new(lake: Lake, catalog: Arc<Catalog>, clock: Clock) -> Self {
-        Self { log: LandingLog::new(lake), catalog, clock, folders: Mutex::default() }
+    pub fn new(lake: Lake, catalog: Arc<Catalog>, clock: Clock, files_at_once: usize) -> Self {
+        let turns = Semaphore::new(files_at_once.clamp(1, Semaphore::MAX_PERMITS));
+        Self { log: LandingLog::new(lake), catalog, clock, turns, folders: Mutex::default() }
+    }
+
+    /// Waits for its turn to load a file.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.turns.acquire().await.ok();
+        let free = self.turns.available_permits() as f64;
+        metrics().set("ingest_landing_free", "Landed files that could be loaded besides those that are", &[], free);
+        turn
     }
 
     fn with<T>(&self, table: &str, work: impl FnOnce(&mut Folder) -> T) -> T {
@@ -140,6 +152,7 @@ impl Core {
                 report.pending += 1;
                 continue;
             };
+            let _turn = self.landings.turn().await;
             self.land(table, &landing, (file, mark), &mut report, (&task, &cancel)).await?;
         }
         Ok(report)
@@ -215,6 +228,7 @@ fn request(table: &str, landing: &Landing) -> Result<LoadRequest, IngestError> {
         max_rejects: None,
         header: true,
         delimiter: None,
+        within: None,
     })
 }
 

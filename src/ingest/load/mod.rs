@@ -85,7 +85,8 @@ impl Core {
             if load.cancel.is_cancelled() {
                 return Err(IngestError::Cancelled);
             }
-            let report = Box::pin(self.load_file(&load, &file)).await?;
+            let loaded = Box::pin(self.load_file(&load, &file)).await;
+            let report = self.told(&load.target, loaded).await?;
             count(&load.target.name, report.rows, report.duplicates, report.rejected);
             reports.push(report);
         }
@@ -96,7 +97,7 @@ impl Core {
     async fn find_files(&self, request: &LoadRequest) -> Result<Vec<ExternalFile>, IngestError> {
         let mut files: Vec<ExternalFile> = Vec::new();
         for pattern in &request.from {
-            let found = self.lake.list_external(pattern).await?;
+            let found = self.lake.list_external(pattern, request.within.as_ref()).await?;
             if found.is_empty() {
                 return Err(IngestError::Invalid { message: format!("no file matches '{pattern}'") });
             }

@@ -11,8 +11,8 @@ use datafusion::execution::TaskContext;
 
 use crate::base::Clock;
 use crate::ingest::IngestError;
-use crate::ingest::own_table::{OwnCommit, OwnTable};
-use crate::storage::{Lake, StorageError, TableVersion};
+use crate::ingest::own_rows::own_rows;
+use crate::storage::{Lake, OwnCommit, OwnTable, StorageError, TableVersion};
 
 /// Folder below `tables/`.
 pub const REPLAYS_PATH: &str = "_replays";
@@ -113,7 +113,7 @@ impl ReplayLog {
         task: &Arc<TaskContext>,
     ) -> Result<(TableVersion, HashSet<String>), IngestError> {
         self.table.get().await?;
-        let Some((version, batches)) = self.table.rows(&["reject_id", "step", "outcome"], task).await? else {
+        let Some((version, batches)) = own_rows(&self.table, &["reject_id", "step", "outcome"], task).await? else {
             return Err(IngestError::Internal { message: "the table of replays is gone".to_owned() });
         };
         let wanted: HashSet<&str> = steps.iter().map(|step| step.reject_id.as_str()).collect();
@@ -160,8 +160,8 @@ impl ReplayLog {
         let commit = OwnCommit { operation: "REPLAY", transaction: None, expected: Some(expected) };
         match self.table.commit(files, commit).await {
             Ok(_) => Ok(true),
-            Err(IngestError::Storage(StorageError::VersionMoved { .. })) => Ok(false),
-            Err(error) => Err(error),
+            Err(StorageError::VersionMoved { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 }

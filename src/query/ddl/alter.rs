@@ -1,4 +1,5 @@
-//! `ALTER TABLE … ADD COLUMN | SET | RESET`: the stored CREATE statement is edited, so the text stays the definition.
+//! `ALTER TABLE … ADD COLUMN | SET | RESET`, `ALTER MATERIALIZED VIEW … SET | RESET`: the stored CREATE statement is edited,
+//! so the text stays the definition.
 
 use std::sync::Arc;
 
@@ -9,10 +10,13 @@ use crate::catalog::{
     AlterAddColumn, AlterOptions, CatalogError, Change, Create, Definition, ObjectKind, Plan, Statement,
     parse_statement, with_options,
 };
-use crate::query::QueryError;
 use crate::query::engine::Inner;
 use crate::query::params::sql_name;
 use crate::query::placeholders::matching_parenthesis;
+use crate::query::{QueryError, Reach};
+
+/// The option that names a folder.
+const LANDING: &str = "landing";
 
 /// Adds a nullable column at the table's end; the answer is a sentence.
 pub(in crate::query) async fn add_column(engine: &Arc<Inner>, alter: AlterAddColumn) -> Result<String, QueryError> {
@@ -34,25 +38,33 @@ pub(in crate::query) async fn add_column(engine: &Arc<Inner>, alter: AlterAddCol
 }
 
 /// Sets and resets options that stored rows do not depend on; the answer is a sentence.
-pub(in crate::query) async fn set_options(engine: &Arc<Inner>, alter: AlterOptions) -> Result<String, QueryError> {
-    let AlterOptions { table, changes } = alter;
+pub(in crate::query) async fn set_options(
+    engine: &Arc<Inner>,
+    alter: AlterOptions,
+    reach: &Reach,
+) -> Result<String, QueryError> {
+    let AlterOptions { kind, name, changes } = alter;
     let current = engine.catalog.refresh().await?;
-    let before = current.object(ObjectKind::Table, &table)?.clone();
+    let before = current.object(kind, &name)?.clone();
     let text = with_options(&before.sql, &changes)?;
     let after = match parse_statement(&text) {
         Ok(Statement::Create(create)) => create,
-        Ok(_) => return Err(QueryError::Internal { message: format!("the text of '{table}' is no CREATE") }),
+        Ok(_) => return Err(QueryError::Internal { message: format!("the text of '{name}' is no CREATE") }),
         // Its position would be one in a text the user does not see.
         Err(CatalogError::BadDefinition { message, .. }) => return Err(QueryError::Invalid { message }),
         Err(error) => return Err(error.into()),
     };
+    // What others have allowed before may stay.
+    if changes.iter().any(|(key, value)| key == LANDING && value.is_some()) {
+        reach.check_definition(&after)?;
+    }
     let after = Box::new(Create { defined_by: before.defined_by, ..*after });
     let change = Change::Widen { before, after };
     let said = change.to_string();
     apply(engine, Plan { changes: vec![change], ..Plan::default() }).await?;
     Ok(match said.split_once(": ") {
-        Some((_, said)) => format!("table {table}: {said}"),
-        None => format!("table {table}: nothing changed"),
+        Some((_, said)) => format!("{kind} {name}: {said}"),
+        None => format!("{kind} {name}: nothing changed"),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::{StoredColumns, check};
+use super::check::{StoredAs, StoredRows, check};
 use super::proposal::{edits, propose};
 use crate::catalog::{CatalogError, CatalogSnapshot, Change, Definition, Plan, TableDefinition, TableKind};
 use crate::query::QueryError;
@@ -24,8 +24,8 @@ pub(in crate::query) async fn apply(engine: &Arc<Inner>, plan: Plan) -> Result<A
     }
     let now = engine.clock.now();
     let proposal = propose(&current, &plan, now)?;
-    let columns = check(engine, &proposal).await?;
-    let made = match make_tables(engine, &plan, &columns).await {
+    let stored = check(engine, &proposal).await?;
+    let made = match make_tables(engine, &plan, &stored).await {
         Ok(made) => made,
         Err((made, error)) => {
             delete(engine, made.into_values()).await;
@@ -61,7 +61,7 @@ fn is_certain(error: &QueryError) -> bool {
 type Made = BTreeMap<String, String>;
 
 /// A Delta table for everything new that has rows: name and path.
-async fn make_tables(engine: &Inner, plan: &Plan, columns: &StoredColumns) -> Result<Made, (Made, QueryError)> {
+async fn make_tables(engine: &Inner, plan: &Plan, stored: &StoredRows) -> Result<Made, (Made, QueryError)> {
     let mut made = Made::new();
     for change in &plan.changes {
         let after = match change {
@@ -71,7 +71,7 @@ async fn make_tables(engine: &Inner, plan: &Plan, columns: &StoredColumns) -> Re
         let spec = match &after.definition {
             Definition::Table(table) => table_spec(table),
             Definition::MaterializedView(view) => {
-                let Some(columns) = columns.get(&after.name) else {
+                let Some(StoredAs { columns, partition_by }) = stored.get(&after.name) else {
                     let message = format!("columns of materialized view '{}' were not planned", after.name);
                     return Err((made, QueryError::Internal { message }));
                 };
@@ -80,7 +80,7 @@ async fn make_tables(engine: &Inner, plan: &Plan, columns: &StoredColumns) -> Re
                     columns: columns.clone(),
                     event_time: None,
                     event_key: None,
-                    partition_by: view.partition_by.clone(),
+                    partition_by: partition_by.clone(),
                     sort_by: view.sort_by.clone(),
                     bloom_columns: Vec::new(),
                 }

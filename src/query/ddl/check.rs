@@ -9,38 +9,51 @@ use arrow::array::new_null_array;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DFSchema;
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
 use datafusion::optimizer::analyzer::Analyzer;
 
 use super::proposal::Proposal;
 use crate::base::suggestion;
 use crate::catalog::{
-    CatalogError, CatalogSnapshot, Definition, EndpointDefinition, MaterializedViewDefinition, Object, TableDefinition,
+    CatalogError, CatalogSnapshot, Definition, EndpointDefinition, MaterializedViewDefinition, Object, Rewrite,
+    TableDefinition,
 };
 use crate::query::QueryError;
 use crate::query::engine::Inner;
+use crate::query::functions::depends_on_caller;
 use crate::query::planner::{Planner, parse};
 use crate::query::tables::{Relations, references, storable};
+use crate::query::views::{decide, stored_columns};
+use crate::rollup::{Decision, PartitionDesign, Strategy};
+use crate::storage::{Partitioning, Transform};
 
-/// Columns that materialized views will store, by name.
-pub(super) type StoredColumns = BTreeMap<String, SchemaRef>;
+/// What materialized views will store, by name.
+pub(super) type StoredRows = BTreeMap<String, StoredAs>;
+
+/// Columns of a view's table, and how it is partitioned.
+pub(super) struct StoredAs {
+    pub(super) columns: SchemaRef,
+    pub(super) partition_by: Vec<Partitioning>,
+}
 
 /// Plans everything touched; runs on the CPU runtime.
 ///
 /// # Errors
 /// The first definition that does not work. For an object that was not itself changed, the message says whose reader it is.
-pub(super) async fn check(engine: &Arc<Inner>, proposal: &Proposal) -> Result<StoredColumns, QueryError> {
+pub(super) async fn check(engine: &Arc<Inner>, proposal: &Proposal) -> Result<StoredRows, QueryError> {
     let (engine, after) = (engine.clone(), proposal.after.clone());
     let (touched, endpoints) = (proposal.touched.clone(), proposal.endpoints.clone());
     let shared = engine.clone();
     let checking = async move {
-        let mut stored = StoredColumns::new();
+        let mut stored = StoredRows::new();
         let affected = affected(&after, touched.iter().map(String::as_str))?;
         for object in after.relations.values().filter(|object| affected.contains(&object.name)) {
             let is_changed = touched.contains(&object.name);
-            let columns = check_object(&engine, &after, object).map_err(|error| reader(error, object, is_changed))?;
-            stored.extend(columns.map(|columns| (object.name.clone(), columns)));
+            if !is_changed {
+                check_kept_alike(&engine, &after, object)?;
+            }
+            let rows = check_object(&engine, &after, object).map_err(|error| reader(error, object, is_changed))?;
+            stored.extend(rows.map(|rows| (object.name.clone(), rows)));
         }
         for object in after.endpoints.values() {
             let is_changed = endpoints.contains(&object.name);
@@ -79,15 +92,15 @@ fn reader(error: QueryError, object: &Object, is_changed: bool) -> QueryError {
     QueryError::Catalog(CatalogError::CannotChange { message })
 }
 
-/// Columns to store, for a materialized view.
+/// What is to be stored, for a materialized view.
 fn check_object(
     engine: &Arc<Inner>,
     catalog: &Arc<CatalogSnapshot>,
     object: &Object,
-) -> Result<Option<SchemaRef>, QueryError> {
+) -> Result<Option<StoredAs>, QueryError> {
     match &object.definition {
         Definition::Table(table) => check_table(engine, catalog, table).map(|()| None),
-        Definition::View(view) => plan(engine, catalog, &view.query, &[]).map(|_| None),
+        Definition::View(view) => plan_view(engine, catalog, (&object.name, &view.query)).map(|_| None),
         Definition::MaterializedView(view) => check_materialized(engine, catalog, object, view).map(Some),
         Definition::Endpoint(endpoint) => check_endpoint(engine, catalog, endpoint).map(|()| None),
     }
@@ -122,7 +135,16 @@ pub(in crate::query) fn plan_described(
     catalog: &Arc<CatalogSnapshot>,
     sql: &str,
 ) -> Result<LogicalPlan, QueryError> {
-    plan(engine, catalog, sql, &[]).map(|(plan, _)| plan)
+    plan(engine, catalog, sql, &[], None)
+}
+
+/// The settled plan of a view's query, as deep inside one another as its readers will have it.
+fn plan_view(
+    engine: &Arc<Inner>,
+    catalog: &Arc<CatalogSnapshot>,
+    (name, sql): (&str, &str),
+) -> Result<LogicalPlan, QueryError> {
+    plan(engine, catalog, sql, &[], Some(name))
 }
 
 fn plan(
@@ -130,15 +152,20 @@ fn plan(
     catalog: &Arc<CatalogSnapshot>,
     sql: &str,
     parameters: &[FieldRef],
-) -> Result<(LogicalPlan, SessionState), QueryError> {
+    of_view: Option<&str>,
+) -> Result<LogicalPlan, QueryError> {
     let statement = parse(sql)?;
     let relations = Relations::described(engine, catalog, references(&statement)?)?;
     let state = engine.shared.state_at(engine.clock.now());
     let types = parameters.iter().cloned().map(Some).collect();
-    let plan = Planner::new(&state, &relations).query(&statement, types)?;
+    let planner = Planner::new(&state, &relations);
+    let planner = match of_view {
+        Some(name) => planner.inside(name)?,
+        None => planner,
+    };
+    let plan = planner.query(&statement, types)?;
     // Types that do not go together are found by the analyzer.
-    let settled = Analyzer::clone(state.analyzer()).execute_and_check(plan, state.config_options(), |_, _| {})?;
-    Ok((settled, state))
+    Ok(Analyzer::clone(state.analyzer()).execute_and_check(plan, state.config_options(), |_, _| {})?)
 }
 
 /// CHECK expressions are booleans over the columns.
@@ -183,9 +210,16 @@ fn check_materialized(
     catalog: &Arc<CatalogSnapshot>,
     object: &Object,
     view: &MaterializedViewDefinition,
-) -> Result<SchemaRef, QueryError> {
-    let (plan, _) = plan(engine, catalog, &view.query, &[])?;
+) -> Result<StoredAs, QueryError> {
+    let plan = plan_view(engine, catalog, (&object.name, &view.query))?;
+    if depends_on_caller(&plan)? {
+        let message = "a materialized view holds the same for everybody: its query cannot ask for current_user() or \
+                       current_attribute('…'); use a view, or a policy";
+        return Err(of_view(QueryError::Invalid { message: message.to_owned() }, &object.name));
+    }
     let columns = storable(plan.schema().as_arrow())?;
+    let decision = decide(engine, catalog, view).map_err(|error| of_view(error, &object.name))?;
+    check_verify(view, &decision).map_err(|error| of_view(error, &object.name))?;
     let named = view.partition_by.iter().map(|part| ("partition_by", &part.column));
     for (option, name) in named.chain(view.sort_by.iter().map(|name| ("sort_by", name))) {
         if columns.column_with_name(name).is_none() {
@@ -194,7 +228,68 @@ fn check_materialized(
             return Err(QueryError::Invalid { message });
         }
     }
-    Ok(columns)
+    let columns = stored_columns(engine, catalog, (&decision, &plan))?;
+    let partition_by = match (view.partition_by.as_slice(), &decision.strategy) {
+        ([], Strategy::Partition(design)) => by_time(design, &columns),
+        (given, _) => given.to_vec(),
+    };
+    Ok(StoredAs { columns, partition_by })
+}
+
+/// By days of the time that rows are told apart by, or by months where a day has one grain at most.
+fn by_time(design: &PartitionDesign, columns: &Schema) -> Vec<Partitioning> {
+    let transform = if design.is_within_days() { Transform::Day } else { Transform::Month };
+    let by = Partitioning { column: design.key.clone(), transform };
+    // A hidden column needs its name for itself.
+    let hidden = by.partition_column();
+    match columns.fields().iter().any(|field| field.name().eq_ignore_ascii_case(&hidden)) {
+        true => Vec::new(),
+        false => vec![by],
+    }
+}
+
+/// A view that is not replaced itself keeps its stored rows, and so the kind of rows it stores: parts, or its answer.
+fn check_kept_alike(engine: &Arc<Inner>, after: &Arc<CatalogSnapshot>, object: &Object) -> Result<(), QueryError> {
+    let Definition::MaterializedView(view) = &object.definition else { return Ok(()) };
+    let before = engine.catalog.snapshot();
+    // What does not work now, or will not, is found elsewhere.
+    let (Ok(before), Ok(after)) = (decide(engine, &before, view), decide(engine, after, view)) else { return Ok(()) };
+    match std::mem::discriminant(&before.strategy) == std::mem::discriminant(&after.strategy) {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "materialized view '{}' reads it and would be kept otherwise ({}); drop that view first, and make it again",
+                object.name, after.reason
+            );
+            Err(QueryError::Catalog(CatalogError::CannotChange { message }))
+        }
+    }
+}
+
+/// Option `verify` is about queries that are answered from the view.
+fn check_verify(view: &MaterializedViewDefinition, decision: &Decision) -> Result<(), QueryError> {
+    let why_none = match (view.verify, view.rewrite, &decision.strategy) {
+        (None, ..) | (Some(_), Rewrite::On, Strategy::Incremental(_)) => return Ok(()),
+        (Some(_), _, Strategy::Partition(_)) => {
+            format!("its rows are an answer, not parts that others are merged from ({})", decision.reason)
+        }
+        (Some(_), _, Strategy::Full) => format!("its rows are those of its last refresh ({})", decision.reason),
+        (Some(_), Rewrite::Off, Strategy::Incremental(_)) => "rewrite='off'".to_owned(),
+    };
+    let message = format!(
+        "verify checks queries that are answered from the view, and none is: {why_none}; leave verify out, or use VERIFY \
+         MATERIALIZED VIEW"
+    );
+    Err(QueryError::Invalid { message })
+}
+
+fn of_view(error: QueryError, view: &str) -> QueryError {
+    match error {
+        QueryError::Invalid { message } => {
+            QueryError::Invalid { message: format!("materialized view '{view}': {message}") }
+        }
+        other => other,
+    }
 }
 
 /// The query is planned as it runs with a filter on every declared column.
@@ -214,7 +309,7 @@ fn check_endpoint(
         .iter()
         .map(|parameter| Arc::new(Field::new(&parameter.name, parameter.data_type.clone(), true)))
         .collect();
-    plan(engine, catalog, &sql, &parameters)?;
+    plan(engine, catalog, &sql, &parameters, None)?;
     let relations = Relations::described(engine, catalog, Vec::new())?;
     let state = engine.shared.state_at(engine.clock.now());
     let nothing = DFSchema::try_from(Schema::empty())?;

@@ -1,7 +1,7 @@
 //! `sum(DISTINCT …)` of integers: each value once, added in 128 bits, and the total must fit the result type.
 //!
 //! Partial states are the values themselves, as DataFusion's own distinct sum sends them. Values are counted, so that one
-//! that leaves a sliding window stays in the sum while another of it is inside.
+//! that leaves a sliding window stays in the sum while another of it is inside. `avg(DISTINCT …)` divides the same total.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -36,6 +36,14 @@ where
     T: ArrowPrimitiveType,
     T::Native: Eq + Hash,
 {
+    /// The sum of the values, and how many they are.
+    pub(super) fn total(&self) -> (i128, u64)
+    where
+        T::Native: Into<i128>,
+    {
+        (self.counts.keys().map(|value| (*value).into()).sum(), self.counts.len() as u64)
+    }
+
     fn add(&mut self, values: &ArrayRef) {
         for value in values.as_primitive::<T>().iter().flatten() {
             *self.counts.entry(value).or_default() += 1;
@@ -70,8 +78,8 @@ where
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let total: i128 = self.counts.keys().map(|value| (*value).into()).sum();
-        scalar((!self.counts.is_empty()).then_some(total), &self.data_type)
+        let (total, count) = self.total();
+        scalar((count > 0).then_some(total), &self.data_type)
     }
 
     fn size(&self) -> usize {

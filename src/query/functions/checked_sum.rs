@@ -2,14 +2,17 @@
 //!
 //! Partial sums travel as `DECIMAL(38, 0)`, so the answer does not depend on how rows were divided among threads, and a
 //! sum that leaves the range on the way and comes back is right. Every other type is DataFusion's own `sum`.
+//! The same totals serve sums that are stored in parts (`partial_sum`) and averages (`exact_average`).
 
 use std::mem::{size_of, size_of_val};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, PrimitiveArray, UInt64Array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, Field, FieldRef, Int64Type, UInt64Type};
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Int64Type, UInt64Type,
+};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err};
 use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
@@ -21,7 +24,21 @@ use datafusion::physical_expr::NullState;
 
 use super::checked_distinct_sum::DistinctTotal;
 
-const STATE: DataType = DataType::Decimal128(38, 0);
+/// The type of totals on their way.
+pub(super) const TOTAL: DataType = DataType::Decimal128(38, 0);
+
+/// What a sum adds, and the type its total must fit: each one of BIGINT, unsigned BIGINT and [`TOTAL`].
+#[derive(Clone, Debug)]
+pub(super) struct SumTypes {
+    pub input: DataType,
+    pub result: DataType,
+}
+
+impl SumTypes {
+    fn same(data_type: DataType) -> Self {
+        Self { input: data_type.clone(), result: data_type }
+    }
+}
 
 /// Replaces DataFusion's `sum`, whose 64-bit accumulators wrap around.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -35,7 +52,7 @@ impl CheckedSum {
     }
 }
 
-fn is_checked(result: &DataType) -> bool {
+pub(super) fn is_checked(result: &DataType) -> bool {
     matches!(result, DataType::Int64 | DataType::UInt64)
 }
 
@@ -44,7 +61,7 @@ fn accumulator(result: &DataType, is_distinct: bool) -> Option<Box<dyn Accumulat
     match (result, is_distinct) {
         (DataType::Int64, true) => Some(Box::new(DistinctTotal::<Int64Type>::new())),
         (DataType::UInt64, true) => Some(Box::new(DistinctTotal::<UInt64Type>::new())),
-        (checked, false) if is_checked(checked) => Some(Box::new(Total::new(checked.clone()))),
+        (checked, false) if is_checked(checked) => Some(Box::new(Total::new(SumTypes::same(checked.clone())))),
         _ => None,
     }
 }
@@ -72,7 +89,7 @@ impl AggregateUDFImpl for CheckedSum {
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         // The state of a distinct sum is a list of its values, here as there.
         match is_checked(args.return_type()) && !args.is_distinct {
-            true => Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), STATE, true))]),
+            true => Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), TOTAL, true))]),
             false => self.inner.state_fields(args),
         }
     }
@@ -83,7 +100,7 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         match is_checked(args.return_type()) && !args.is_distinct {
-            true => Ok(Box::new(GroupTotals::new(args.return_type().clone()))),
+            true => Ok(Box::new(GroupTotals::new(SumTypes::same(args.return_type().clone())))),
             false => self.inner.create_groups_accumulator(args),
         }
     }
@@ -118,7 +135,7 @@ impl AggregateUDFImpl for CheckedSum {
 
 /// The sum of the non-null values of a batch. Halves are added apart so that the loop needs no 128-bit arithmetic: both
 /// stay within 64 bits for any batch below 2³¹ rows.
-fn batch_total(values: &ArrayRef, data_type: &DataType) -> i128 {
+fn batch_total(values: &ArrayRef, data_type: &DataType) -> Result<i128> {
     fn signed(values: &Int64Array) -> i128 {
         let (mut high, mut low) = (0_i64, 0_u64);
         let mut add = |value: i64| {
@@ -135,18 +152,38 @@ fn batch_total(values: &ArrayRef, data_type: &DataType) -> i128 {
         values.iter().flatten().map(i128::from).sum()
     }
     match data_type {
-        DataType::UInt64 => unsigned(values.as_primitive::<UInt64Type>()),
-        _ => signed(values.as_primitive::<Int64Type>()),
+        DataType::Decimal128(..) => decimals_total(values),
+        DataType::UInt64 => Ok(unsigned(values.as_primitive::<UInt64Type>())),
+        _ => Ok(signed(values.as_primitive::<Int64Type>())),
     }
 }
 
-fn too_large(data_type: &DataType) -> datafusion::common::DataFusionError {
-    exec_datafusion_err!("sum is out of the range of {data_type}; use sum(CAST(x AS DECIMAL(38, 0)))")
+fn decimals_total(values: &ArrayRef) -> Result<i128> {
+    let mut values = values.as_primitive::<Decimal128Type>().iter().flatten();
+    values.try_fold(0_i128, i128::checked_add).ok_or_else(|| too_large(&TOTAL))
+}
+
+fn too_large(data_type: &DataType) -> DataFusionError {
+    match data_type {
+        DataType::Decimal128(..) => exec_datafusion_err!("sum is out of the range of {data_type}"),
+        _ => exec_datafusion_err!("sum is out of the range of {data_type}; use sum(CAST(x AS DECIMAL(38, 0)))"),
+    }
+}
+
+/// The total, when it has at most 38 digits.
+fn as_decimal(total: i128) -> Result<i128> {
+    match total.unsigned_abs() < 10_u128.pow(38) {
+        true => Ok(total),
+        false => Err(too_large(&TOTAL)),
+    }
 }
 
 /// The sum as a value of the result type; `None` is NULL.
 pub(super) fn scalar(total: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
     match (total, data_type) {
+        (total, DataType::Decimal128(..)) => {
+            Ok(ScalarValue::Decimal128(total.map(as_decimal).transpose()?, DECIMAL128_MAX_PRECISION, 0))
+        }
         (None, DataType::UInt64) => Ok(ScalarValue::UInt64(None)),
         (None, _) => Ok(ScalarValue::Int64(None)),
         (Some(total), DataType::UInt64) => {
@@ -158,19 +195,36 @@ pub(super) fn scalar(total: Option<i128>, data_type: &DataType) -> Result<Scalar
 
 /// One group's sum; also serves sliding windows.
 #[derive(Debug)]
-struct Total {
+pub(super) struct Total {
     total: i128,
+    /// How many values are in it.
     count: u64,
-    data_type: DataType,
+    types: SumTypes,
 }
 
 impl Total {
-    fn new(data_type: DataType) -> Self {
-        Self { total: 0, count: 0, data_type }
+    pub(super) fn new(types: SumTypes) -> Self {
+        Self { total: 0, count: 0, types }
     }
 
-    fn known(&self) -> Option<i128> {
+    pub(super) fn known(&self) -> Option<i128> {
         (self.count > 0).then_some(self.total)
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Adds totals of other parts, which hold `count` values.
+    pub(super) fn merge(&mut self, totals: &ArrayRef, count: u64) -> Result<()> {
+        self.add(decimals_total(totals)?)?;
+        self.count += count;
+        Ok(())
+    }
+
+    fn add(&mut self, part: i128) -> Result<()> {
+        self.total = self.total.checked_add(part).ok_or_else(|| too_large(&TOTAL))?;
+        Ok(())
     }
 }
 
@@ -180,13 +234,13 @@ fn present(values: &ArrayRef) -> u64 {
 
 impl Accumulator for Total {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.total += batch_total(&values[0], &self.data_type);
+        self.add(batch_total(&values[0], &self.types.input)?)?;
         self.count += present(&values[0]);
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.total -= batch_total(&values[0], &self.data_type);
+        self.add(-batch_total(&values[0], &self.types.input)?)?;
         self.count -= present(&values[0]);
         Ok(())
     }
@@ -196,7 +250,7 @@ impl Accumulator for Total {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        scalar(self.known(), &self.data_type)
+        scalar(self.known(), &self.types.result)
     }
 
     fn size(&self) -> usize {
@@ -204,30 +258,28 @@ impl Accumulator for Total {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::Decimal128(self.known(), 38, 0)])
+        Ok(vec![ScalarValue::Decimal128(self.known(), DECIMAL128_MAX_PRECISION, 0)])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let partial = states[0].as_primitive::<Decimal128Type>();
-        self.total += partial.iter().flatten().sum::<i128>();
-        self.count += present(&states[0]);
-        Ok(())
+        self.merge(&states[0], present(&states[0]))
     }
 }
 
 /// The sums of all groups.
 #[derive(Debug)]
-struct GroupTotals {
+pub(super) struct GroupTotals {
     totals: Vec<i128>,
     seen: NullState,
-    data_type: DataType,
+    types: SumTypes,
 }
 
 impl GroupTotals {
-    fn new(data_type: DataType) -> Self {
-        Self { totals: Vec::new(), seen: NullState::new(), data_type }
+    pub(super) fn new(types: SumTypes) -> Self {
+        Self { totals: Vec::new(), seen: NullState::new(), types }
     }
 
+    /// 64-bit values, of which no number of rows fills 128 bits.
     fn add<T>(&mut self, values: &PrimitiveArray<T>, groups: &[usize], filter: Option<&BooleanArray>, count: usize)
     where
         T: ArrowPrimitiveType + Send,
@@ -237,6 +289,33 @@ impl GroupTotals {
         let totals = &mut self.totals;
         self.seen.accumulate(groups, values, filter, count, |group, value| totals[group] += value.into());
     }
+
+    fn add_totals(
+        &mut self,
+        values: &Decimal128Array,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        count: usize,
+    ) -> Result<()> {
+        self.totals.resize(count, 0);
+        let totals = &mut self.totals;
+        let mut is_too_large = false;
+        self.seen.accumulate(groups, values, filter, count, |group, value| {
+            let (total, overflows) = totals[group].overflowing_add(value);
+            totals[group] = total;
+            is_too_large |= overflows;
+        });
+        if is_too_large { Err(too_large(&TOTAL)) } else { Ok(()) }
+    }
+}
+
+/// Which rows have a value and pass the filter; `None` = all.
+pub(super) fn kept(values: &dyn Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
+    let passed = filter.map(|filter| {
+        let (passed, nulls) = filter.clone().into_parts();
+        NullBuffer::new(nulls.map_or(passed.clone(), |nulls| nulls.inner() & &passed))
+    });
+    NullBuffer::union(values.logical_nulls().as_ref(), passed.as_ref())
 }
 
 /// Totals in the result type; a group without values is null, whatever its total.
@@ -258,7 +337,10 @@ impl GroupsAccumulator for GroupTotals {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        match self.data_type {
+        match self.types.input {
+            DataType::Decimal128(..) => {
+                self.add_totals(values[0].as_primitive(), group_indices, opt_filter, total_num_groups)?;
+            }
             DataType::UInt64 => {
                 self.add(values[0].as_primitive::<UInt64Type>(), group_indices, opt_filter, total_num_groups);
             }
@@ -270,35 +352,35 @@ impl GroupsAccumulator for GroupTotals {
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let totals = emit_to.take_needed(&mut self.totals);
         let nulls = self.seen.build(emit_to);
-        match self.data_type {
-            DataType::UInt64 => narrow::<UInt64Type>(totals, nulls, &self.data_type),
-            _ => narrow::<Int64Type>(totals, nulls, &self.data_type),
+        match self.types.result {
+            DataType::Decimal128(..) => {
+                totals.iter().try_for_each(|total| as_decimal(*total).map(drop))?;
+                Ok(Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(TOTAL)))
+            }
+            DataType::UInt64 => narrow::<UInt64Type>(totals, nulls, &self.types.result),
+            _ => narrow::<Int64Type>(totals, nulls, &self.types.result),
         }
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let totals = emit_to.take_needed(&mut self.totals);
         let nulls = self.seen.build(emit_to);
-        Ok(vec![Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(STATE))])
+        Ok(vec![Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(TOTAL))])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.add(values[0].as_primitive::<Decimal128Type>(), group_indices, None, total_num_groups);
-        Ok(())
+        self.add_totals(values[0].as_primitive(), group_indices, None, total_num_groups)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let wide: Decimal128Array = match self.data_type {
+        let wide: Decimal128Array = match self.types.input {
+            DataType::Decimal128(..) => values[0].as_primitive::<Decimal128Type>().clone(),
             DataType::UInt64 => values[0].as_primitive::<UInt64Type>().unary(i128::from),
             _ => values[0].as_primitive::<Int64Type>().unary(i128::from),
         };
-        let (_, totals, nulls) = wide.into_parts();
-        let kept = opt_filter.map(|filter| {
-            let (kept, nulls) = filter.clone().into_parts();
-            NullBuffer::new(nulls.map_or(kept.clone(), |nulls| nulls.inner() & &kept))
-        });
-        let nulls = NullBuffer::union(nulls.as_ref(), kept.as_ref());
-        Ok(vec![Arc::new(Decimal128Array::new(totals, nulls).with_data_type(STATE))])
+        let (_, totals, _) = wide.into_parts();
+        let kept = kept(&values[0], opt_filter);
+        Ok(vec![Arc::new(Decimal128Array::new(totals, kept).with_data_type(TOTAL))])
     }
 
     fn size(&self) -> usize {
@@ -311,7 +393,7 @@ mod tests {
     use super::*;
 
     fn total_of(values: Vec<Option<i64>>) -> Result<ScalarValue> {
-        let mut total = Total::new(DataType::Int64);
+        let mut total = Total::new(SumTypes::same(DataType::Int64));
         total.update_batch(&[Arc::new(Int64Array::from(values))])?;
         total.evaluate()
     }
@@ -326,11 +408,11 @@ mod tests {
 
     #[test]
     fn groups_overflow_only_in_the_final_total() {
-        let mut groups = GroupTotals::new(DataType::Int64);
+        let mut groups = GroupTotals::new(SumTypes::same(DataType::Int64));
         let values: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, i64::MAX, -3, 7]));
         groups.update_batch(&[values], &[0, 0, 1, 1], None, 2).unwrap();
         let partial = groups.state(EmitTo::All).unwrap();
-        let mut merged = GroupTotals::new(DataType::Int64);
+        let mut merged = GroupTotals::new(SumTypes::same(DataType::Int64));
         merged.merge_batch(&partial, &[0, 1], 2).unwrap();
         let back: ArrayRef = Arc::new(Int64Array::from(vec![-i64::MAX]));
         merged.update_batch(&[back], &[0], None, 2).unwrap();
@@ -342,7 +424,8 @@ mod tests {
     fn filtered_rows_become_null_states() {
         let values: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]));
         let filter = BooleanArray::from(vec![Some(true), Some(true), None]);
-        let state = GroupTotals::new(DataType::Int64).convert_to_state(&[values], Some(&filter)).unwrap();
+        let state =
+            GroupTotals::new(SumTypes::same(DataType::Int64)).convert_to_state(&[values], Some(&filter)).unwrap();
         let state = state[0].as_primitive::<Decimal128Type>();
         assert_eq!(state.iter().collect::<Vec<_>>(), vec![Some(1), None, None]);
     }

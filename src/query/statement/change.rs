@@ -1,7 +1,7 @@
 //! Statements that change something: they run to a known end even when the client goes.
 //!
 //! ```text
-//! caller ── waits for ──► task (base::task): turn ─► INSERT · COPY · REFRESH · CREATE · DROP · ALTER ─► outcome
+//! caller ── waits for ──► task (base::task): turn ─► INSERT · DELETE · COPY · REFRESH · CREATE · DROP · ALTER ─► outcome
 //!    │                        ▲ cancel token
 //!    └─ gone / time over ─────┘
 //! ```
@@ -16,9 +16,10 @@ use arrow::record_batch::RecordBatch;
 use tokio::sync::oneshot;
 
 use super::Work;
+use super::delete;
 use super::insert::{self, Insert};
 use crate::base::{Classify, Kind};
-use crate::catalog::{AlterAddColumn, AlterOptions, CopyInto, Create, DropObject, Maintain, Refresh, Replay};
+use crate::catalog::{AlterAddColumn, AlterOptions, CopyInto, Create, Delete, DropObject, Maintain, Refresh, Replay};
 use crate::query::running::State;
 use crate::query::{Answer, CommandContext, Outcome, Progress, QueryError, ddl};
 
@@ -42,6 +43,14 @@ pub(super) async fn insert(work: &mut Work, insert: Insert) -> Result<Answer, Qu
     .await
 }
 
+pub(super) async fn delete(work: &mut Work, delete: Delete) -> Result<Answer, QueryError> {
+    to_end(work, Turn::Needed, move |work| async move {
+        let context = context(&work);
+        Box::pin(delete::run(&work, delete, context)).await
+    })
+    .await
+}
+
 pub(super) async fn refresh(work: &mut Work, refresh: Refresh) -> Result<Answer, QueryError> {
     to_end(work, Turn::Needed, move |work| async move {
         let view = refresh.view.clone();
@@ -52,6 +61,7 @@ pub(super) async fn refresh(work: &mut Work, refresh: Refresh) -> Result<Answer,
 }
 
 pub(super) async fn copy(work: &mut Work, copy: CopyInto) -> Result<Answer, QueryError> {
+    work.reach().check(&copy.from)?;
     to_end(work, Turn::Needed, move |work| async move {
         let table = copy.table.clone();
         let files = work.engine.commands()?.copy_into(copy, context(&work)).await?;
@@ -87,6 +97,7 @@ pub(super) async fn replay(work: &mut Work, replay: Replay) -> Result<Answer, Qu
 }
 
 pub(super) async fn create(work: &mut Work, create: Create) -> Result<Answer, QueryError> {
+    work.reach().check_definition(&create)?;
     to_end(work, Turn::Skipped, move |work| async move {
         let message = ddl::create(&work.engine, create).await?;
         Ok(work.done(None, message))
@@ -112,17 +123,18 @@ pub(super) async fn add_column(work: &mut Work, alter: AlterAddColumn) -> Result
 
 pub(super) async fn set_options(work: &mut Work, alter: AlterOptions) -> Result<Answer, QueryError> {
     to_end(work, Turn::Skipped, move |work| async move {
-        let message = ddl::set_options(&work.engine, alter).await?;
+        let message = ddl::set_options(&work.engine, alter, &work.reach()).await?;
         Ok(work.done(None, message))
     })
     .await
 }
 
-fn context(work: &Work) -> CommandContext {
+pub(super) fn context(work: &Work) -> CommandContext {
     CommandContext {
         query_id: work.query_id.clone(),
         cancel: work.cancel.clone(),
         progress: work.progress.clone().unwrap_or_else(|| Arc::new(Silent)),
+        reach: work.reach(),
         task: work.engine.shared.task(),
     }
 }

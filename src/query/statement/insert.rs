@@ -8,14 +8,15 @@ use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, Value};
 
 use super::Work;
 use super::conform::{Mapping, conform};
-use super::query::{Question, physical};
+use super::query::{Question, UseViews, physical};
 use crate::base::suggestion;
 use crate::catalog::{Definition, TableDefinition};
 use crate::query::engine::Inner;
 use crate::query::params;
 use crate::query::planner::{ParameterTypes, Planner, parse};
-use crate::query::stream::{self, Held};
+use crate::query::stream::{self, Held, Most};
 use crate::query::tables::{Relations, references};
+use crate::query::viewer::Viewer;
 use crate::query::{Answer, CommandContext, Prepared, QueryError, StatementKind};
 
 /// What was written.
@@ -34,11 +35,12 @@ pub(super) async fn run(work: &Work, insert: Insert, context: CommandContext) ->
     if question.types.is_empty() {
         question.types = value_types(&question.statement, &places, &table.columns);
     }
-    let relations = Relations::pinned(engine, references(&question.statement)?).await?;
-    let plan = physical(engine, question, relations, work.now).await?.plan;
+    let relations = Relations::pinned(engine, references(&question.statement)?, &work.viewer).await?;
+    let plan = physical(engine, question, relations, work.now, UseViews::No).await?.plan;
     let schema = super::query::answer_schema(&plan.schema());
     let mapping = mapping(&insert, &schema, &table.columns, &places)?;
-    let held = Held { watch: None, permit: None, cancel: work.cancel.clone(), limit: work.limit };
+    let held =
+        Held { watch: None, permit: None, cancel: work.cancel.clone(), limit: work.limit, most: Most::default() };
     let rows = conform(stream::start(&engine.shared, plan, schema, held), mapping);
     let report = engine.commands()?.insert(&insert.table, rows, context).await?;
     let mut message = format!("{} rows inserted into {}", report.accepted, insert.table);
@@ -52,12 +54,16 @@ pub(super) async fn run(work: &Work, insert: Insert, context: CommandContext) ->
 }
 
 /// Parameters of the source.
-pub(super) async fn prepare(engine: &Arc<Inner>, insert: Insert, schema: SchemaRef) -> Result<Prepared, QueryError> {
+pub(super) async fn prepare(
+    engine: &Arc<Inner>,
+    insert: Insert,
+    (schema, viewer): (SchemaRef, &Viewer),
+) -> Result<Prepared, QueryError> {
     let table = target(engine, &insert.table).await?;
     let places = places(&insert, &table.columns)?;
     let statement = parse(&insert.source)?;
     let types = value_types(&statement, &places, &table.columns);
-    let relations = Relations::pinned(engine, references(&statement)?).await?;
+    let relations = Relations::pinned(engine, references(&statement)?, viewer).await?;
     let state = engine.shared.state_at(engine.clock.now());
     let planning = async move {
         let plan = params::type_limits(Planner::new(&state, &relations).query(&statement, types)?)?;

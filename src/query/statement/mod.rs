@@ -2,8 +2,12 @@
 
 mod change;
 mod conform;
+mod delete;
 mod insert;
+mod inspect;
 pub(super) mod query;
+mod security;
+mod set;
 mod show;
 
 use std::future::Future;
@@ -12,20 +16,26 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use tokio_util::sync::CancellationToken;
 
+use super::authorise::authorise;
 use super::engine::Inner;
 use super::placeholders::number_placeholders;
 use super::running::{State, Watch};
 use super::stream::Limit;
-use super::{Answer, Outcome, Params, Prepared, Progress, QueryError, QueryId, Session, StatementKind};
+use super::viewer::Viewer;
+use super::{Answer, Outcome, Params, Prepared, Progress, QueryError, QueryId, Reach, Session, StatementKind};
+use crate::auth::Allowance;
 use crate::base::Timestamp;
 use crate::catalog::{Statement, parse_statement};
 
-pub(super) use show::TIMEOUT;
+pub(super) use set::{REWRITE, TIMEOUT};
 
 /// One statement being worked on.
 pub(super) struct Work {
     pub(super) engine: Arc<Inner>,
     pub(super) session: Arc<Session>,
+    pub(super) viewer: Viewer,
+    /// How much of it the viewer may ask for.
+    pub(super) allowance: Allowance,
     pub(super) params: Params,
     pub(super) declared: Vec<FieldRef>,
     pub(super) progress: Option<Arc<dyn Progress>>,
@@ -44,11 +54,18 @@ impl Work {
         }
     }
 
+    /// Which files the statement may name.
+    fn reach(&self) -> Reach {
+        Reach::of(self.session.origin, &self.engine.config)
+    }
+
     /// The same work for another task; the place in the list of statements stays here.
     fn without_watch(&self) -> Work {
         Work {
             engine: self.engine.clone(),
             session: self.session.clone(),
+            viewer: self.viewer.clone(),
+            allowance: self.allowance,
             params: self.params.clone(),
             declared: self.declared.clone(),
             progress: self.progress.clone(),
@@ -81,19 +98,26 @@ fn summary_schema() -> SchemaRef {
 /// Runs one statement.
 pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     let (cancel, limit) = (work.cancel.clone(), work.limit);
-    match parse(sql)? {
+    let statement = parse(sql)?;
+    authorise(&statement, &work.viewer, &work.engine.catalog.snapshot())?;
+    match statement {
         Statement::Query(text) => within(cancel, limit, query::run(work, show::functions(&text))).await,
         Statement::Show(target) => show::show(work, target).await,
         Statement::Describe { name } => show::describe(work, &name).await,
-        Statement::Set { key, value } => show::set(work, &key, &value),
-        Statement::Reset { key } => show::reset(work, key.as_deref()),
+        Statement::Set { key, value } => set::set(work, &key, &value),
+        Statement::Reset { key } => set::reset(work, key.as_deref()),
         Statement::Insert { table, columns, source } => {
             let insert = insert::Insert { table, columns, source };
             change::insert(work, insert).await
         }
+        Statement::Delete(delete) => change::delete(work, delete).await,
         Statement::Refresh(refresh) => change::refresh(work, refresh).await,
+        Statement::ExplainRefresh { view } => inspect::explain_refresh(work, &view).await,
+        Statement::Verify { view, range } => inspect::verify(work, &view, range).await,
+        Statement::Advise { query } => inspect::advise(work, query.as_deref()).await,
         Statement::Copy(copy) => change::copy(work, copy).await,
         Statement::Maintain(maintain) => change::maintain(work, maintain).await,
+        Statement::Security(statement) => security::run(work, *statement).await,
         Statement::Replay(replay) => change::replay(work, replay).await,
         Statement::Create(create) => change::create(work, *create).await,
         Statement::Drop(drop) => change::drop_object(work, drop).await,
@@ -103,20 +127,27 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
 }
 
 /// Kind, columns and parameters, without running.
-pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str) -> Result<Prepared, QueryError> {
+pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> Result<Prepared, QueryError> {
     let command = |kind| Prepared { kind, schema: summary_schema(), parameters: Arc::new(Schema::empty()) };
-    match parse(sql)? {
-        Statement::Query(text) => query::prepare(engine, show::functions(&text)).await,
-        Statement::Show(target) => show::prepare(engine, show::Shown::Target(target)).await,
-        Statement::Describe { name } => show::prepare(engine, show::Shown::Name(name)).await,
+    let statement = parse(sql)?;
+    authorise(&statement, viewer, &engine.catalog.snapshot())?;
+    match statement {
+        Statement::Query(text) => query::prepare(engine, show::functions(&text), viewer).await,
+        Statement::Show(target) => show::prepare(engine, show::Shown::Target(target), viewer).await,
+        Statement::Describe { name } => show::prepare(engine, show::Shown::Name(name), viewer).await,
         Statement::Insert { table, columns, source } => {
-            insert::prepare(engine, insert::Insert { table, columns, source }, summary_schema()).await
+            insert::prepare(engine, insert::Insert { table, columns, source }, (summary_schema(), viewer)).await
         }
+        Statement::Delete(delete) => delete::prepare(engine, delete, (summary_schema(), viewer)).await,
+        Statement::ExplainRefresh { view } => inspect::prepare_explain_refresh(engine, &view),
+        Statement::Verify { view, .. } => inspect::prepare_verify(engine, &view).await,
+        Statement::Advise { .. } => Ok(inspect::prepare_advise()),
         Statement::Refresh(_) | Statement::Copy(_) | Statement::Replay(_) => Ok(command(StatementKind::Update)),
         Statement::Create(_)
         | Statement::Drop(_)
         | Statement::AlterAddColumn(_)
         | Statement::Maintain(_)
+        | Statement::Security(_)
         | Statement::AlterOptions(_)
         | Statement::Set { .. }
         | Statement::Reset { .. } => Ok(command(StatementKind::Command)),

@@ -7,21 +7,27 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::Result as DataFusionResult;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::execution::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tokio_util::sync::CancellationToken;
 
-use super::{Work, within};
+use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::engine::{Inner, PinnedQuery};
+use crate::query::leak::{Guard, guarded};
 use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
 use crate::query::running::State;
-use crate::query::stream::{self, Held, Limit};
+use crate::query::stream::{self, Held, Limit, Most};
 use crate::query::tables::{Relations, reads_only_system, references};
+use crate::query::verification;
+use crate::query::viewer::Viewer;
+use crate::query::views::{Answered, Rewritten, rewritten};
 use crate::query::{Answer, Outcome, Params, Prepared, QueryError, StatementKind};
 
 /// Longest planning of work that runs inside another statement; its rows have no limit of their own.
@@ -41,8 +47,22 @@ impl Question {
         Ok(Self { statement: parse(sql)?, types: declared.iter().cloned().map(Some).collect(), values })
     }
 
-    fn logical(&self, state: &SessionState, relations: &Relations) -> Result<LogicalPlan, QueryError> {
-        let plan = Planner::new(state, relations).query(&self.statement, self.types.clone())?;
+    fn is_explain(&self) -> bool {
+        matches!(&self.statement, Statement::Explain(_))
+            || matches!(&self.statement, Statement::Statement(inner) if matches!(inner.as_ref(), Sql::Explain { .. } | Sql::ExplainTable { .. }))
+    }
+
+    pub(super) fn logical(
+        &self,
+        state: &SessionState,
+        relations: &Relations,
+        use_views: UseViews,
+    ) -> Result<LogicalPlan, QueryError> {
+        let planner = Planner::new(state, relations);
+        let plan = match use_views {
+            UseViews::Yes => planner.query_over_open_views(&self.statement, self.types.clone())?,
+            UseViews::No => planner.query(&self.statement, self.types.clone())?,
+        };
         match &self.values {
             None => Ok(plan),
             Some((params, declared)) => params::bind(params::type_limits(plan)?, params, declared),
@@ -59,11 +79,29 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
         false => Some(work.engine.admission.enter().await?),
     };
     work.enter(State::Planning);
-    let relations = Relations::pinned(&work.engine, names).await?;
-    let data_as_of = relations.data_as_of;
+    let named = if question.is_explain() { names.clone() } else { Vec::new() };
+    let oldest = work.session.oldest_allowed(work.now);
+    let relations = Relations::pinned_since(&work.engine, names, &work.viewer, oldest).await?;
+    for name in named {
+        relations.reading(&name, true)?;
+    }
+    if question.is_explain() && !relations.are_whole() {
+        let message =
+            "EXPLAIN shows names and counts of all that is read, which grants, policies or masks keep from you here";
+        return Err(QueryError::Denied { message: message.to_owned() });
+    }
     let state = relations.state();
-    let Planned { plan, is_repeatable } = physical(&work.engine, question, relations, work.now).await?;
-    let held = Held { watch: work.watch.take(), permit, cancel: work.cancel.clone(), limit: work.limit };
+    let use_views = match work.session.get(REWRITE).as_deref() {
+        Some("off") => UseViews::No,
+        _ => UseViews::Yes,
+    };
+    let planned = physical(&work.engine, question, relations, work.now, use_views).await?;
+    let Planned { plan, is_repeatable, data_as_of, answered } = planned;
+    if let Some(watch) = &work.watch {
+        verification::submit(&work.engine, &watch.run, answered);
+    }
+    let most = work.allowance.into();
+    let held = Held { watch: work.watch.take(), permit, cancel: work.cancel.clone(), limit: work.limit, most };
     let schema = answer_schema(&plan.schema());
     let rows = stream::start(&work.engine.shared, plan, schema.clone(), held);
     Ok(Answer {
@@ -76,10 +114,22 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     })
 }
 
-/// A physical plan, and whether the query depends on its tables and values alone.
+/// A physical plan.
 pub(super) struct Planned {
     pub(super) plan: Arc<dyn ExecutionPlan>,
+    /// Whether the query depends on its tables and values alone.
     is_repeatable: bool,
+    /// Everything committed before this moment is in its rows.
+    data_as_of: Timestamp,
+    /// What views answer of it.
+    answered: Vec<Answered>,
+}
+
+/// Whether aggregates on tables may be answered from materialized views.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UseViews {
+    Yes,
+    No,
 }
 
 /// Plans on the CPU runtime.
@@ -88,14 +138,44 @@ pub(super) async fn physical(
     question: Question,
     relations: Relations,
     now: Timestamp,
+    use_views: UseViews,
 ) -> Result<Planned, QueryError> {
-    let state = engine.shared.state_at(now);
+    let state = engine.shared.state_for(relations.viewer(), now);
+    let asking = engine.clone();
     let planning = async move {
-        let logical = question.logical(&state, &relations)?;
+        let logical = question.logical(&state, &relations, use_views)?;
         let is_repeatable = is_repeatable(&logical)?;
-        Ok(Planned { plan: state.create_physical_plan(&logical).await?, is_repeatable })
+        let Rewritten { plan, answered } = match use_views {
+            UseViews::Yes => rewritten(&asking, &state, logical, &relations).await?,
+            UseViews::No => Rewritten::nothing(logical),
+        };
+        let behind: Vec<Timestamp> = answered.iter().filter_map(|answered| answered.as_of).collect();
+        Ok(Planned {
+            plan: with_guard(&state, &plan, relations.guard()).await?,
+            is_repeatable: is_repeatable && behind.is_empty(),
+            data_as_of: behind.into_iter().fold(relations.data_as_of, Timestamp::min),
+            answered,
+        })
     };
     engine.shared.cpu.spawn(planning).await?
+}
+
+/// The physical plan, in which a viewer's own filters are kept from rows that policies hide.
+///
+/// # Errors
+/// `Denied` where they cannot be kept.
+pub(super) async fn with_guard(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    guard: Guard,
+) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+    match guard {
+        Guard::Open => Ok(state.create_physical_plan(plan).await?),
+        guard => {
+            let optimised = guarded(state.optimize(plan)?, guard)?;
+            Ok(state.query_planner().create_physical_plan(&optimised, state).await?)
+        }
+    }
 }
 
 /// Whether no function of the query, its views included, answers otherwise at another time: `now()`, `random()`.
@@ -123,23 +203,57 @@ pub(in crate::query) async fn open(
     let limit = Limit::starting_now(UNLIMITED);
     let opened = async {
         let question = Question::new(sql, &Params::None, &[])?;
-        let relations = Relations::pinned(engine, references(&question.statement)?).await?;
-        let sources = relations.sources();
-        let planned = physical(engine, question, relations, engine.clock.now()).await?;
-        Ok((planned.plan, sources))
+        let relations = Relations::pinned(engine, references(&question.statement)?, &Viewer::trusted()).await?;
+        let sources = (relations.sources(), relations.source_rows());
+        let planned = physical(engine, question, relations, engine.clock.now(), UseViews::No).await?;
+        Ok((planned, sources))
     };
-    let (plan, sources) = within(cancel.clone(), limit, opened).await?;
+    let (Planned { plan, data_as_of, .. }, (sources, source_rows)) = within(cancel.clone(), limit, opened).await?;
     let schema = answer_schema(&plan.schema());
-    let held = Held { watch: None, permit: None, cancel, limit };
+    let held = Held { watch: None, permit: None, cancel, limit, most: Most::default() };
     let stream = stream::start(&engine.shared, plan, schema.clone(), held);
-    Ok(PinnedQuery { schema, stream, sources })
+    Ok(PinnedQuery { schema, stream, sources, source_rows, data_as_of })
+}
+
+/// How many threads work on a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::query) enum Threads {
+    One,
+    /// Those of the engine.
+    All,
+}
+
+/// Runs a plan that is made on the CPU runtime; limits as for [`open`].
+pub(in crate::query) async fn open_plan<F>(
+    engine: &Arc<Inner>,
+    make: F,
+    threads: Threads,
+    cancel: CancellationToken,
+) -> Result<SendableRecordBatchStream, QueryError>
+where
+    F: FnOnce() -> DataFusionResult<LogicalPlan> + Send + 'static,
+{
+    let limit = Limit::starting_now(UNLIMITED);
+    let mut state = engine.shared.state_at(engine.clock.now());
+    if threads == Threads::One {
+        *state.config_mut() = state.config().clone().with_target_partitions(1);
+    }
+    let planning = async move { Ok::<_, QueryError>(state.create_physical_plan(&make()?).await?) };
+    let plan = within(cancel.clone(), limit, async { engine.shared.cpu.spawn(planning).await? }).await?;
+    let schema = answer_schema(&plan.schema());
+    Ok(stream::start(
+        &engine.shared,
+        plan,
+        schema,
+        Held { watch: None, permit: None, cancel, limit, most: Most::default() },
+    ))
 }
 
 /// Columns and parameters of a query. Tables are pinned as for a run: the layout of columns (`Utf8View`) is the files'.
-pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str) -> Result<Prepared, QueryError> {
+pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> Result<Prepared, QueryError> {
     let statement = parse(sql)?;
-    let relations = Relations::pinned(engine, references(&statement)?).await?;
-    let state = engine.shared.state_at(engine.clock.now());
+    let relations = Relations::pinned(engine, references(&statement)?, viewer).await?;
+    let state = engine.shared.state_for(viewer, engine.clock.now());
     let planning = async move {
         let plan = Planner::new(&state, &relations).query(&statement, Vec::new())?;
         let plan = params::type_limits(plan)?;

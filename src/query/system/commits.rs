@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use futures::future::try_join_all;
 
+use super::histories;
 use super::rows::{batch, moment, moments, numbers, texts};
 use crate::query::QueryError;
 use crate::query::engine::Inner;
@@ -24,16 +24,8 @@ pub(super) fn schema() -> SchemaRef {
 }
 
 pub(super) async fn rows(engine: &Arc<Inner>) -> Result<RecordBatch, QueryError> {
-    let catalog = engine.catalog.snapshot();
-    let tables = catalog.relations.values().filter_map(|object| Some((&object.name, object.table_path.as_ref()?)));
-    let histories = try_join_all(tables.map(|(name, path)| async move {
-        let history = engine.lake.open_table(path).await?.history(PER_TABLE).await?;
-        Ok::<_, QueryError>((name, history))
-    }))
-    .await?;
-    let mut all: Vec<_> =
-        histories.iter().flat_map(|(name, history)| history.iter().map(move |commit| (*name, commit))).collect();
-    all.sort_by(|left, right| right.1.committed_at.cmp(&left.1.committed_at).then(left.0.cmp(right.0)));
+    let mut all = histories::of_all_tables(engine, PER_TABLE).await?;
+    all.sort_by(|left, right| right.1.committed_at.cmp(&left.1.committed_at).then_with(|| left.0.cmp(&right.0)));
     batch(
         schema(),
         vec![

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use futures::future::try_join_all;
 use serde::Deserialize;
 
+use super::histories;
 use super::rows::{batch, moment, moments, numbers, texts};
 use crate::base::Timestamp;
 use crate::query::QueryError;
@@ -39,16 +39,9 @@ pub(super) fn schema() -> SchemaRef {
 }
 
 pub(super) async fn rows(engine: &Arc<Inner>) -> Result<RecordBatch, QueryError> {
-    let catalog = engine.catalog.snapshot();
-    let tables = catalog.relations.values().filter_map(|object| Some((&object.name, object.table_path.as_ref()?)));
-    let histories = try_join_all(tables.map(|(name, path)| async move {
-        let history = engine.lake.open_table(path).await?.history(PER_TABLE).await?;
-        Ok::<_, QueryError>((name, history))
-    }))
-    .await?;
-    let commits = histories.iter().flat_map(|(name, history)| history.iter().map(move |commit| (*name, commit)));
-    let all: Vec<(&String, &CommitRecord, Late)> =
-        commits.flat_map(|(name, commit)| late(commit).into_iter().map(move |late| (name, commit, late))).collect();
+    let commits = histories::of_all_tables(engine, PER_TABLE).await?;
+    let each = commits.iter().flat_map(|(name, commit)| late(commit).into_iter().map(move |late| (name, commit, late)));
+    let all: Vec<(&String, &CommitRecord, Late)> = each.collect();
     batch(
         schema(),
         vec![

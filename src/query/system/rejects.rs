@@ -1,14 +1,13 @@
 //! `system.rejects`: rows that were not accepted, with the reason. `ingest` writes them into a Delta table of the lake.
 
-use std::sync::Arc;
-
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::kept::{KeptView, newest};
 use super::rows::moment;
 use crate::query::QueryError;
 use crate::query::engine::Inner;
 use crate::query::params::sql_name;
-use crate::storage::{StorageError, TableSnapshot};
+use crate::storage::TableSnapshot;
 
 /// Folder of the table below `tables/`; no user's table can have this name.
 pub(super) const PATH: &str = "_rejects";
@@ -71,26 +70,12 @@ fn query(rejects: &TableSnapshot, with_replays: bool) -> String {
     )
 }
 
-/// The newest rejects: a query, and the tables it reads by name; `None` when no row was ever rejected.
-pub(in crate::query) async fn rejects_view(engine: &Inner) -> Result<Option<RejectsView>, QueryError> {
+/// The newest rejects; None when no row was ever rejected.
+pub(super) async fn view(engine: &Inner) -> Result<Option<KeptView>, QueryError> {
     let Some(rejects) = newest(engine, PATH).await? else { return Ok(None) };
     let replays = newest(engine, REPLAYS_PATH).await?;
     let query = query(&rejects, replays.is_some());
-    let replays = replays.map(|snapshot| (HIDDEN_REPLAYS, snapshot));
-    let tables = std::iter::once((HIDDEN_REJECTS, rejects)).chain(replays).collect();
-    Ok(Some(RejectsView { query, tables }))
-}
-
-/// See [`rejects_view`].
-pub(in crate::query) struct RejectsView {
-    pub query: String,
-    pub tables: Vec<(&'static str, Arc<TableSnapshot>)>,
-}
-
-async fn newest(engine: &Inner, path: &str) -> Result<Option<Arc<TableSnapshot>>, QueryError> {
-    match engine.lake.open_table(path).await {
-        Ok(table) => Ok(Some(table.snapshot().await?)),
-        Err(StorageError::TableNotFound { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let replays = replays.map(|snapshot| (HIDDEN_REPLAYS, snapshot.provider()));
+    let tables = std::iter::once((HIDDEN_REJECTS, rejects.provider())).chain(replays).collect();
+    Ok(Some(KeptView { query, tables, is_limited: false }))
 }

@@ -6,9 +6,13 @@
 use super::error::{internal, invalid, status};
 use super::parameters::{Loss, lossless_cast};
 use super::service::Service;
+use crate::auth::Identity;
 use crate::base::{Kind, suggestion};
 use crate::catalog::{Catalog, Definition, Statement, parse_statement};
 use crate::ingest::{AppendReport, IngestError};
+use crate::query::Session;
+use crate::server::error::Fault;
+use crate::server::gate::Caller;
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
@@ -132,13 +136,22 @@ fn nullable(schema: &SchemaRef) -> SchemaRef {
 }
 
 impl Service {
+    /// # Errors
+    /// The caller may not put rows into the table.
+    pub(super) fn check_insert(&self, caller: &Option<Identity>, table: &str) -> Result<(), Status> {
+        let checked = self.gate().check_insert(&Caller(caller.clone()), table, &self.catalog().snapshot());
+        checked.map_err(Fault::into_status)
+    }
+
     /// Appends all rows in one commit; returns how many the table gained. Rejected rows refuse nothing: they are in the
     /// rejects table with their reason, as with `INSERT`.
     pub(super) async fn append(
         &self,
         insert: &BatchInsert,
+        session: &Session,
         batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
     ) -> Result<i64, Status> {
+        self.check_insert(&session.caller, &insert.table)?;
         let cancel = CancellationToken::new();
         let left = cancel.clone().drop_guard();
         let target = insert.clone();

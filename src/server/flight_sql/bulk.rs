@@ -82,14 +82,21 @@ impl Service {
         session: &Arc<Session>,
         mut batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
     ) -> Result<i64, Status> {
-        let exists = self.catalog().snapshot().relations.contains_key(&command.table);
+        let access = self.engine().access(session).map_err(|error| classified(&error))?;
+        let seen = access.as_ref().is_none_or(|access| access.may_see(&command.table));
+        let exists = seen && self.catalog().snapshot().relations.contains_key(&command.table);
         let action = decide(&command, exists)?;
+        if action == Action::Append {
+            self.check_insert(&session.caller, &command.table)?;
+        } else if access.is_some_and(|access| !access.is_engineer()) {
+            return Err(status(Kind::PermissionDenied, "making and replacing tables needs role engineer"));
+        }
         let Some(first) = batches.next().await.transpose()? else {
             return Err(invalid("the rows to ingest have no schema; send at least the Arrow schema message"));
         };
         let table = &command.table;
         match action {
-            Action::Append => self.append_named(table, first, batches).await,
+            Action::Append => self.append_named(table, first, batches, session).await,
             Action::Create => self.create_with(table, first, batches, session).await,
             Action::Replace => {
                 let Statement::Create(create) = parsed(&create_table(table, &first.schema())?)? else {
@@ -115,7 +122,7 @@ impl Service {
         session: &Arc<Session>,
     ) -> Result<i64, Status> {
         self.run_to_end(&create_table(table, &first.schema())?, Params::None, session).await?;
-        let appended = self.append_named(table, first, rest).await;
+        let appended = self.append_named(table, first, rest, session).await;
         if appended.is_err() {
             self.drop_unfinished(table, session).await;
         }
@@ -134,12 +141,13 @@ impl Service {
         table: &str,
         first: RecordBatch,
         rest: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+        session: &Session,
     ) -> Result<i64, Status> {
         let columns = table_columns(self.catalog(), table)?;
         let named: Vec<String> = first.schema().fields().iter().map(|field| field.name().clone()).collect();
         let order: Vec<usize> = (0..named.len()).collect();
         let insert = place(table.to_owned(), columns, &named, &order)?;
-        self.append(&insert, futures::stream::iter([Ok(first)]).chain(rest)).await
+        self.append(&insert, session, futures::stream::iter([Ok(first)]).chain(rest)).await
     }
 }
 

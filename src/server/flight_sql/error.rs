@@ -4,11 +4,11 @@
 
 use crate::base::Kind;
 use crate::query::QueryError;
-use crate::server::error::Fault;
+use crate::server::error::{Fault, too_large_message};
 use arrow::error::ArrowError;
 use arrow_flight::error::FlightError;
 use datafusion::error::DataFusionError;
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// A status of `kind` with a sentence for the user.
 pub(super) fn status(kind: Kind, message: impl Into<String>) -> Status {
@@ -68,19 +68,15 @@ pub(super) fn from_arrow(error: ArrowError) -> Status {
 /// An error while reading what the client sent.
 pub(super) fn from_client_stream(error: FlightError) -> Status {
     match error {
-        FlightError::Tonic(status) if status.code() == Code::OutOfRange => status_too_large(&status),
-        FlightError::Tonic(status) => *status,
+        FlightError::Tonic(status) => too_large_message(*status),
         other => invalid(format!("cannot read the Arrow data sent: {other}")),
     }
-}
-
-fn status_too_large(status: &Status) -> Status {
-    self::status(Kind::ResourceExhausted, format!("{}; send smaller batches", status.message()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tonic::Code;
 
     #[test]
     fn a_status_carries_code_message_and_sqlstate() {

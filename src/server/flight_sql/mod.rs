@@ -29,8 +29,8 @@
 //! | CancelFlightInfo, CancelQuery | `actions` |
 //! | transactions, savepoints, Substrait, ListFlights, PollFlightInfo, DoExchange | `UNIMPLEMENTED` |
 //!
-//! Nobody is authenticated yet: `Handshake` accepts every name and returns a session token, which is why the server refuses
-//! to listen beyond loopback without `server.insecure`.
+//! Who calls is proved in front of every method (`guard`); `Handshake` gives a session token for a name and a password. With
+//! authentication off it accepts every name.
 
 mod actions;
 mod batch_insert;
@@ -40,6 +40,8 @@ mod direct;
 mod edge;
 mod encode;
 mod error;
+mod guard;
+mod handshake;
 mod metadata;
 mod outgoing;
 mod parameters;
@@ -51,17 +53,21 @@ mod session;
 mod session_options;
 mod statements;
 mod ticket;
+mod upload;
 
-use super::{FlightConfig, ServerConfig};
+use super::tls::{Acceptor, Speaks};
+use super::{FlightConfig, ServerConfig, Tls};
 use crate::base::{Clock, Tasks};
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use crate::query::Engine;
+use crate::server::error::too_large_call;
+use crate::server::gate::Gate;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
+use tower::util::MapResponseLayer;
 
 /// The one catalog all objects live in.
 const CATALOG: &str = "adlake";
@@ -71,20 +77,20 @@ const PUBLIC: &str = "public";
 /// Flow-control windows for what clients send (bulk ingest); what we send is bounded by the client's windows.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// A client that vanished without closing is noticed after these, and its queries end.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What Flight SQL needs from the rest of the process.
 #[derive(Clone)]
 pub struct FlightParts {
     pub engine: Engine,
+    pub gate: Gate,
     pub ingestor: Ingestor,
     pub catalog: Arc<Catalog>,
     pub server: ServerConfig,
     pub config: FlightConfig,
     pub clock: Clock,
     pub tasks: Tasks,
+    /// `None` = plain text.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// Serves Flight, and `others` beside it, until `tasks` stops: refuses new calls, finishes accepted ones, returns.
@@ -94,17 +100,28 @@ pub struct FlightParts {
 pub async fn serve(parts: FlightParts, others: Routes, listener: TcpListener) -> std::io::Result<()> {
     let stop = parts.tasks.stop_signal();
     let max_message = parts.config.max_message_size.as_usize();
+    let limits = connection::Limits {
+        connections_max: parts.config.max_connections,
+        handshake_timeout: parts.config.handshake_timeout.duration(),
+    };
+    let (interval, timeout) = (parts.config.ping_interval.duration(), parts.config.ping_timeout.duration());
+    let entrance = connection::Entrance { listener, acceptor: Acceptor::new(parts.tls.clone(), Speaks::Grpc) };
+    let (gate, tasks) = (parts.gate.clone(), parts.tasks.clone());
     let service = service::Service::new(parts)?;
-    let incoming = connection::accept(listener, service.sessions().clone());
+    let guard = guard::GuardLayer::new(gate, service.sessions().clone());
+    let incoming = connection::accept(entrance, service.sessions().clone(), limits, &tasks);
     let server = FlightServiceServer::new(edge::Edge::new(service.clone()))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(max_message);
     let server = direct::Direct::new(server, service, max_message);
     tonic::transport::Server::builder()
+        .layer(MapResponseLayer::new(too_large_call))
+        .layer(guard)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // A client that vanished without closing is noticed by these, and its queries end.
+        .http2_keepalive_interval(Some(interval))
+        .http2_keepalive_timeout(Some(timeout))
         .add_routes(others.add_service(server))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await

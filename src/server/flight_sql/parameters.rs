@@ -3,19 +3,16 @@
 //! A value is brought to the type the statement expects only when nothing is lost (`2.0` → `BIGINT` 2). A value that would
 //! change (`1.5` for a `BIGINT` comparison) goes to the engine as it came, whose own type rules then apply.
 
-use super::error::{from_client_stream, invalid, status};
+use super::error::{invalid, status};
 use super::ticket::{from_ipc, to_ipc};
 use crate::base::Kind;
 use crate::query::Params;
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
-use arrow_flight::sql::server::PeekableFlightDataStream;
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tonic::Status;
@@ -152,37 +149,6 @@ pub(super) fn lossless_cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef
         Ok(back) if back.to_data() == column.to_data() => Ok(cast),
         _ => Err(Loss::Changed),
     }
-}
-
-/// The batches of a `DoPut` stream. A first message that only names the command is skipped.
-pub(super) fn batches_of(
-    stream: PeekableFlightDataStream,
-) -> impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static {
-    let messages = stream.map_err(FlightError::from).try_filter(|message| {
-        let speaks = !message.data_header.is_empty();
-        futures::future::ready(speaks)
-    });
-    FlightRecordBatchStream::new_from_flight_data(messages.boxed()).map_err(from_client_stream)
-}
-
-/// As [`batches_of`]; a stream with a schema and no batch gives one without rows, so that its columns are known.
-pub(super) fn batches_with_schema(
-    stream: PeekableFlightDataStream,
-) -> impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static {
-    let messages = stream.map_err(FlightError::from).try_filter(|message| {
-        let speaks = !message.data_header.is_empty();
-        futures::future::ready(speaks)
-    });
-    let batches = FlightRecordBatchStream::new_from_flight_data(messages.boxed());
-    let next = |(mut batches, came): (FlightRecordBatchStream, bool)| async move {
-        let batch = match batches.next().await {
-            Some(batch) => batch.map_err(from_client_stream),
-            None if came => return None,
-            None => Ok(RecordBatch::new_empty(batches.schema()?.clone())),
-        };
-        Some((batch, (batches, true)))
-    };
-    futures::stream::unfold((batches, false), next).boxed()
 }
 
 /// All rows bound to a query, which must stay small: they travel in the ticket.

@@ -3,6 +3,8 @@
 //! A handle belongs to no connection, so it survives reconnecting to the same server; after a restart, expiry or eviction
 //! it answers `NOT_FOUND: … prepare it again`. When there are too many, the one unused for longest makes room.
 //!
+//! A handle is its maker's: to any other caller it is unknown.
+//!
 //! JDBC tells updates from queries by an empty dataset schema in the answer to `CreatePreparedStatement`.
 
 use super::batch_insert;
@@ -11,6 +13,7 @@ use super::parameters::{Rows, bind, collect_bound, shown_schema};
 use super::service::Service;
 use super::statements::{BOUND_BYTES_MAX, Finished, finished_info, query_info, record_count};
 use super::ticket::StatementTicket;
+use crate::auth::Identity;
 use crate::base::{Clock, Kind, Span, Timestamp};
 use crate::query::{Params, Prepared, Session, StatementKind};
 use crate::server::encode::wire_schema;
@@ -41,6 +44,7 @@ struct State {
 
 struct Entry {
     statement: Arc<PreparedStatement>,
+    owner: Option<Identity>,
     used_at: Timestamp,
 }
 
@@ -57,7 +61,7 @@ impl PreparedStatements {
     }
 
     /// Keeps a statement; returns its handle.
-    pub fn add(&self, sql: String, prepared: Prepared) -> Bytes {
+    pub fn add(&self, sql: String, prepared: Prepared, owner: Option<Identity>) -> Bytes {
         let handle = Bytes::from(uuid::Uuid::new_v4().to_string());
         let now = self.clock.now();
         let statement = Arc::new(PreparedStatement { sql, prepared, bound: Mutex::default() });
@@ -68,26 +72,29 @@ impl PreparedStatements {
                 state.by_handle.iter().min_by_key(|(_, entry)| entry.used_at).map(|(handle, _)| handle.clone());
             oldest.map(|handle| state.by_handle.remove(&handle));
         }
-        state.by_handle.insert(handle.clone(), Entry { statement, used_at: now });
+        state.by_handle.insert(handle.clone(), Entry { statement, owner, used_at: now });
         observe(state.by_handle.len());
         handle
     }
 
-    pub fn get(&self, handle: &Bytes) -> Result<Arc<PreparedStatement>, Status> {
+    /// The statement of `handle`, when it is `owner`'s.
+    pub fn get(&self, handle: &Bytes, owner: &Option<Identity>) -> Result<Arc<PreparedStatement>, Status> {
         let now = self.clock.now();
         let mut state = self.state.lock();
         self.sweep(&mut state, now);
         let unknown =
             || status(Kind::NotFound, "this prepared statement is not known here (any more); prepare it again");
-        let entry = state.by_handle.get_mut(handle).ok_or_else(unknown)?;
+        let entry = state.by_handle.get_mut(handle).filter(|entry| entry.owner == *owner).ok_or_else(unknown)?;
         entry.used_at = now;
         Ok(entry.statement.clone())
     }
 
-    /// Closing an unknown handle is fine: it is closed.
-    pub fn close(&self, handle: &Bytes) {
+    /// Closing an unknown handle is fine: it is closed. Another's stays open.
+    pub fn close(&self, handle: &Bytes, owner: &Option<Identity>) {
         let mut state = self.state.lock();
-        state.by_handle.remove(handle);
+        if state.by_handle.get(handle).is_some_and(|entry| entry.owner == *owner) {
+            state.by_handle.remove(handle);
+        }
         observe(state.by_handle.len());
     }
 
@@ -133,7 +140,7 @@ impl PreparedStatement {
 impl Service {
     pub(super) async fn prepare(&self, sql: String, session: &Arc<Session>) -> Result<Bytes, Status> {
         let prepared = self.engine().prepare(&sql, session).await.map_err(|error| classified(&error))?;
-        Ok(self.prepared().add(sql, prepared))
+        Ok(self.prepared().add(sql, prepared, session.caller.clone()))
     }
 
     /// `DoPut` of parameters for a later `GetFlightInfo`.
@@ -196,7 +203,7 @@ impl Service {
         if several && let Some(insert) = batch_insert::recognise(&statement.sql, self.catalog())? {
             let start = first.into_iter().chain(second).map(Ok);
             let all = futures::stream::iter(start).chain(batches);
-            return self.append(&insert, all).await;
+            return self.append(&insert, session, all).await;
         }
         let mut total = 0;
         let mut waiting = futures::stream::iter(first.into_iter().chain(second).map(Ok)).chain(batches);
@@ -243,7 +250,7 @@ mod tests {
     #[test]
     fn an_unknown_handle_says_prepare_again() {
         let statements = PreparedStatements::new(2, Span::from_secs(60), Clock::system());
-        let refused = statements.get(&Bytes::from_static(b"x")).err().unwrap();
+        let refused = statements.get(&Bytes::from_static(b"x"), &None).err().unwrap();
         assert_eq!(refused.code(), tonic::Code::NotFound);
         assert!(refused.message().contains("prepare it again"), "{}", refused.message());
     }
@@ -254,15 +261,26 @@ mod tests {
         let statements = PreparedStatements::new(2, Span::from_secs(60), clock.clone());
         let add = || {
             clock.advance(Duration::from_secs(1));
-            statements.add("SELECT 1".to_owned(), prepared())
+            statements.add("SELECT 1".to_owned(), prepared(), None)
         };
         let (first, second) = (add(), add());
         clock.advance(Duration::from_secs(1));
-        assert!(statements.get(&first).is_ok());
-        let third = statements.add("SELECT 1".to_owned(), prepared());
-        assert!(statements.get(&second).is_err());
-        assert!(statements.get(&first).is_ok() && statements.get(&third).is_ok());
+        assert!(statements.get(&first, &None).is_ok());
+        let third = statements.add("SELECT 1".to_owned(), prepared(), None);
+        assert!(statements.get(&second, &None).is_err());
+        assert!(statements.get(&first, &None).is_ok() && statements.get(&third, &None).is_ok());
         clock.advance(Duration::from_secs(61));
-        assert!(statements.get(&first).is_err());
+        assert!(statements.get(&first, &None).is_err());
+    }
+
+    #[test]
+    fn a_stolen_handle_is_unknown() {
+        let statements = PreparedStatements::new(2, Span::from_secs(60), Clock::system());
+        let caller = |user: &str| Some(Identity { user: user.to_owned(), token: None, external: None });
+        let handle = statements.add("SELECT 1".to_owned(), prepared(), caller("ann"));
+        let refused = statements.get(&handle, &caller("bob")).err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::NotFound);
+        statements.close(&handle, &caller("bob"));
+        assert!(statements.get(&handle, &caller("ann")).is_ok());
     }
 }

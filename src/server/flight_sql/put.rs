@@ -12,29 +12,24 @@
 //! - Columns go by name; large, view, dictionary and narrower types are cast. Every batch is committed by itself: for all or
 //!   nothing use `CommandStatementIngest` (`bulk`).
 
-use super::error::{from_client_stream, invalid};
+use super::error::invalid;
 use super::service::Service;
+use super::upload;
 use super::{CATALOG, PUBLIC};
 use crate::base::Span;
 use crate::ingest::{AppendReport, AppendRequest, OnBadRow, Payload, Producer};
 use crate::server::appends::{Answer, Incoming};
-use crate::server::arrow_payload::{DAMAGED, plain_size};
 use crate::server::error::{Fault, status_of};
 use arrow::record_batch::RecordBatch;
-use arrow_flight::decode::{DecodedFlightData, DecodedPayload, FlightDataDecoder};
-use arrow_flight::error::FlightError;
+use arrow_flight::decode::{DecodedFlightData, DecodedPayload};
 use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::sql::server::PeekableFlightDataStream;
 use arrow_flight::{FlightData, FlightDescriptor, PutResult};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use tonic::{Request, Response, Status};
-
-/// A compressed batch may become this many times `flight.max_message_size`.
-const EXPANSION_MAX: usize = 8;
 
 type PutResults = Pin<Box<dyn Stream<Item = Result<PutResult, Status>> + Send>>;
 
@@ -105,6 +100,7 @@ impl Service {
         request: Request<PeekableFlightDataStream>,
         message_bytes_max: usize,
     ) -> Result<Response<PutResults>, Status> {
+        let caller = self.sessions().of(&request)?.caller.clone();
         let mut messages = request.into_inner();
         let descriptor = match messages.peek().await {
             Some(Ok(first)) => first.flight_descriptor.clone().unwrap_or_default(),
@@ -113,23 +109,16 @@ impl Service {
         };
         let table = table_of(&descriptor)?;
         // Before the rows: a misspelt table should not cost an upload.
+        self.check_insert(&caller, &table)?;
         super::batch_insert::table_columns(self.catalog(), &table)?;
-        let plain_bytes_max = message_bytes_max.saturating_mul(EXPANSION_MAX);
-        let speaks = |message: &FlightData| futures::future::ready(!message.data_header.is_empty());
-        let messages = messages.try_filter(speaks).map(move |message| checked(message?, plain_bytes_max));
-        let messages = messages.map_err(FlightError::from);
-        // Arrow's reader panics on some damaged data; nothing of it is used afterwards.
-        let batches = AssertUnwindSafe(FlightDataDecoder::new(messages.boxed())).catch_unwind();
-        let incoming = batches.filter_map(move |decoded| {
+        let incoming = upload::decoded(messages, message_bytes_max).try_filter_map(move |decoded| {
             let next = match decoded {
-                Ok(Ok(DecodedFlightData { inner, payload: DecodedPayload::RecordBatch(batch) })) => {
-                    Some(Ok(incoming(&table, &inner, batch)))
+                DecodedFlightData { inner, payload: DecodedPayload::RecordBatch(batch) } => {
+                    Some(incoming(&table, &inner, batch))
                 }
-                Ok(Ok(_)) => None,
-                Ok(Err(error)) => Some(Err(from_client_stream(error))),
-                Err(_panic) => Some(Err(invalid(DAMAGED))),
+                _ => None,
             };
-            futures::future::ready(next)
+            futures::future::ok(next)
         });
         let answers = self.appends().many(incoming.boxed());
         Ok(Response::new(Box::pin(answers.map(|answer| answer.and_then(put_result)))))
@@ -146,19 +135,6 @@ fn table_of(descriptor: &FlightDescriptor) -> Result<String, Status> {
         _ => Err(invalid(
             "DoPut begins with a Flight SQL command, or with a descriptor of type PATH that names one table: [table]",
         )),
-    }
-}
-
-/// The message, unless its body would become too large when decompressed.
-fn checked(message: FlightData, plain_bytes_max: usize) -> Result<FlightData, Status> {
-    let header = arrow::ipc::root_as_message(&message.data_header)
-        .map_err(|error| invalid(format!("cannot read the Arrow data sent: {error}")))?;
-    match plain_size(&header, &message.data_body) {
-        Ok(bytes) if bytes <= plain_bytes_max => Ok(message),
-        Ok(_) => Err(invalid(format!(
-            "a batch is larger than {plain_bytes_max} bytes when decompressed; send smaller batches"
-        ))),
-        Err(reason) => Err(invalid(reason)),
     }
 }
 

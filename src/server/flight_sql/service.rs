@@ -3,25 +3,26 @@
 use super::encode::{self, DataStream};
 use super::error::{internal, invalid, unimplemented};
 use super::metadata::{self, Table};
-use super::parameters::{batches_of, batches_with_schema};
 use super::prepared::PreparedStatements;
 use super::running::Running;
-use super::session::{Sessions, basic_user};
+use super::session::Sessions;
 use super::ticket::StatementTicket;
+use super::upload;
 use super::{FlightParts, actions};
 use crate::base::Tasks;
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use crate::query::{Engine, Session};
 use crate::server::appends::Appends;
+use crate::server::gate::Gate;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
 use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::*;
 use arrow_flight::{
-    Action, ActionType, BasicAuth, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
-    HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
+    Action, ActionType, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    IpcMessage, SchemaAsIpc, Ticket,
 };
 use bytes::Bytes;
 use futures::Stream;
@@ -32,7 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 type Info = Result<Response<FlightInfo>, Status>;
 type Data = Result<Response<DataStream>, Status>;
-type HandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;
+pub(super) type HandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;
 
 /// The Flight SQL service. Cheap to clone.
 #[derive(Clone)]
@@ -53,7 +54,7 @@ impl Service {
         let idle = parts.config.session_idle;
         let clock = parts.clock.clone();
         Ok(Self(Arc::new(Shared {
-            sessions: Arc::new(Sessions::new(idle, clock.clone())),
+            sessions: Arc::new(Sessions::new(idle, clock.clone()).behind(&parts.gate)),
             prepared: PreparedStatements::new(parts.config.max_prepared, idle, clock),
             running: Arc::default(),
             appends: Appends::new(parts.ingestor.clone(), parts.tasks.clone(), &parts.server, "flight"),
@@ -65,6 +66,10 @@ impl Service {
 
     pub fn engine(&self) -> &Engine {
         &self.0.parts.engine
+    }
+
+    pub fn gate(&self) -> &Gate {
+        &self.0.parts.gate
     }
 
     pub fn ingestor(&self) -> &Ingestor {
@@ -93,6 +98,10 @@ impl Service {
 
     pub fn appends(&self) -> &Appends {
         &self.0.appends
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        self.0.parts.config.max_message_size.as_usize()
     }
 
     fn session<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
@@ -197,19 +206,7 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<HandshakeStream>, Status> {
-        let from_header = basic_user(request.metadata());
-        let first = request.into_inner().message().await?;
-        let from_payload = || {
-            let auth = BasicAuth::decode(first?.payload).ok()?;
-            (!auth.username.is_empty()).then_some(auth.username)
-        };
-        let user = from_header.or_else(from_payload).unwrap_or_else(|| "anonymous".to_owned());
-        let token = self.sessions().open(&user)?;
-        let reply = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
-        let mut response: Response<HandshakeStream> = Response::new(Box::pin(futures::stream::iter([Ok(reply)])));
-        let header = format!("Bearer {token}").parse().map_err(|_| internal("a token is not a header value"))?;
-        response.metadata_mut().insert("authorization", header);
-        Ok(response)
+        self.open_session(request).await
     }
 
     // statements
@@ -247,7 +244,8 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let session = self.session(&request)?;
-        self.ingest(command, &session, batches_with_schema(request.into_inner())).await
+        self.ingest(command, &session, upload::batches_with_schema(request.into_inner(), self.message_bytes_max()))
+            .await
     }
 
     // prepared statements
@@ -260,7 +258,7 @@ impl FlightSqlService for Service {
         no_transaction(query.transaction_id.as_ref())?;
         let session = self.session(&request)?;
         let handle = self.prepare(query.query, &session).await?;
-        let statement = self.prepared().get(&handle)?;
+        let statement = self.prepared().get(&handle, &session.caller)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle,
             dataset_schema: schema_bytes(&statement.dataset_schema())?,
@@ -271,9 +269,9 @@ impl FlightSqlService for Service {
     async fn do_action_close_prepared_statement(
         &self,
         query: ActionClosePreparedStatementRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> Result<(), Status> {
-        self.prepared().close(&query.prepared_statement_handle);
+        self.prepared().close(&query.prepared_statement_handle, &self.session(&request)?.caller);
         Ok(())
     }
 
@@ -282,8 +280,9 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
-        let statement = self.prepared().get(&query.prepared_statement_handle)?;
-        self.bind_parameters(&statement, batches_of(request.into_inner())).await?;
+        let caller = &self.session(&request)?.caller;
+        let statement = self.prepared().get(&query.prepared_statement_handle, caller)?;
+        self.bind_parameters(&statement, upload::batches(request.into_inner(), self.message_bytes_max())).await?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) })
     }
 
@@ -293,14 +292,14 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Info {
         let session = self.session(&request)?;
-        let statement = self.prepared().get(&query.prepared_statement_handle)?;
+        let statement = self.prepared().get(&query.prepared_statement_handle, &session.caller)?;
         let info = self.plan_prepared(&statement, &session, request.into_inner()).await?;
         Ok(Response::new(info))
     }
 
     async fn do_get_prepared_statement(&self, query: CommandPreparedStatementQuery, request: Request<Ticket>) -> Data {
         let session = self.session(&request)?;
-        let statement = self.prepared().get(&query.prepared_statement_handle)?;
+        let statement = self.prepared().get(&query.prepared_statement_handle, &session.caller)?;
         let data = self.fetch(self.ticket_of(&statement)?, &session).await?;
         Ok(Response::new(data.into_flight_data()))
     }
@@ -311,8 +310,9 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let session = self.session(&request)?;
-        let statement = self.prepared().get(&query.prepared_statement_handle)?;
-        self.update_prepared(&statement, &session, batches_of(request.into_inner())).await
+        let statement = self.prepared().get(&query.prepared_statement_handle, &session.caller)?;
+        self.update_prepared(&statement, &session, upload::batches(request.into_inner(), self.message_bytes_max()))
+            .await
     }
 
     // metadata
@@ -466,7 +466,7 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
         _message: Any,
     ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
-        self.put(request, self.0.parts.config.max_message_size.as_usize()).await
+        self.put(request, self.message_bytes_max()).await
     }
 
     async fn do_put_error_callback(

@@ -7,13 +7,16 @@
 //! otherwise                              → the session of the TCP connection
 //! ```
 //!
-//! There are no users yet: `Handshake` gives a token to everybody and authenticates nobody. The user name is kept for
-//! `system.queries` only.
+//! Whose call it is has been proved before (`guard`); a session belongs to one caller, and no other reaches it by cookie or
+//! token. With authentication off `Handshake` gives a token to everybody, and the user name is kept for `system.queries` only.
+//! The token leads to its session and is not its id: ids are shown in lists.
 
-use super::connection::ConnectionId;
 use super::error::status;
+use crate::auth::Identity;
 use crate::base::{Clock, Kind, Span, Timestamp};
 use crate::query::{Origin, Session};
+use crate::server::gate::{Caller, Gate, basic};
+use crate::server::peer::{ConnectionId, Peer};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +36,8 @@ pub(super) struct Sessions {
     state: Mutex<State>,
     idle: Span,
     clock: Clock,
+    /// Calls without a caller have no session: authentication is on.
+    asks: bool,
 }
 
 #[derive(Default)]
@@ -50,36 +55,67 @@ struct Entry {
 
 impl Sessions {
     pub fn new(idle: Span, clock: Clock) -> Self {
-        Self { state: Mutex::default(), idle, clock }
+        Self { state: Mutex::default(), idle, clock, asks: false }
+    }
+
+    /// The same, for callers who have proved who they are alone, unless the gate is open.
+    pub fn behind(self, gate: &Gate) -> Self {
+        Self { asks: !gate.is_open(), ..self }
     }
 
     /// Opens a session for `user`; returns the bearer token that leads to it.
     pub fn open(&self, user: &str) -> Result<String, Status> {
         let token = format!("{TOKEN_PREFIX}{}", uuid::Uuid::new_v4());
-        self.obtain(&token, user, true)?;
+        self.obtain(&session_id(&token), Owner::Named(user), true)?;
         Ok(token)
+    }
+
+    /// Opens a session for a caller who has proved who it is.
+    pub fn open_for(&self, caller: Identity) -> Result<String, Status> {
+        let token = format!("{TOKEN_PREFIX}{}", uuid::Uuid::new_v4());
+        self.obtain(&session_id(&token), Owner::Proved(&caller), true)?;
+        Ok(token)
+    }
+
+    pub fn is_session_token(token: &str) -> bool {
+        token.starts_with(TOKEN_PREFIX)
+    }
+
+    /// The session a token of ours leads to.
+    pub fn of_token(&self, token: &str) -> Option<Arc<Session>> {
+        self.existing(&session_id(token))
     }
 
     /// The session a call belongs to; made when there is none yet.
     pub fn of<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
         let metadata = request.metadata();
+        let caller = request.extensions().get::<Caller>().and_then(|caller| caller.0.as_ref());
+        if self.asks && caller.is_none() {
+            return Err(status(Kind::Unauthenticated, "not signed in"));
+        }
         if let Some(token) = bearer(metadata) {
             if !token.starts_with(TOKEN_PREFIX) {
                 let id = format!("token-{}", blake3::hash(token.as_bytes()).to_hex());
-                return self.obtain(&id, ANONYMOUS, true);
+                return self.obtain(&id, Owner::of(caller, ANONYMOUS), true);
             }
             let expired = || status(Kind::Unauthenticated, "this session has expired; connect again");
-            return self.existing(token).ok_or_else(expired);
+            return self.of_token(token).ok_or_else(expired);
         }
-        if let Some(session) = cookie(metadata).and_then(|id| self.existing(id)) {
+        let own = |session: &Arc<Session>| session.caller.as_ref() == caller;
+        if let Some(session) = cookie(metadata).and_then(|id| self.existing(id)).filter(own) {
             return Ok(session);
         }
-        let id = match request.extensions().get::<ConnectionId>() {
-            Some(connection) => connection_key(*connection),
+        let id = match request.extensions().get::<Peer>() {
+            Some(peer) => connection_key(peer.connection),
             None => uuid::Uuid::new_v4().to_string(),
         };
+        // One connection may carry calls of several callers, as a pool or proxy does.
+        let id = match caller {
+            Some(caller) => format!("{id}-{}", blake3::hash(format!("{caller:?}").as_bytes()).to_hex()),
+            None => id,
+        };
         let user = basic_user(metadata).unwrap_or_else(|| ANONYMOUS.to_owned());
-        self.obtain(&id, &user, false)
+        self.obtain(&id, Owner::of(caller, &user), false)
     }
 
     /// Makes a session outlive its connection; returns the id for its cookie.
@@ -98,10 +134,9 @@ impl Sessions {
     /// Forgets the session only this connection could reach.
     pub fn connection_closed(&self, connection: ConnectionId) {
         let key = connection_key(connection);
+        let own = format!("{key}-");
         let mut state = self.state.lock();
-        if state.by_id.get(&key).is_some_and(|entry| !entry.durable) {
-            state.by_id.remove(&key);
-        }
+        state.by_id.retain(|id, entry| entry.durable || (*id != key && !id.starts_with(&own)));
     }
 
     fn existing(&self, id: &str) -> Option<Arc<Session>> {
@@ -113,7 +148,7 @@ impl Sessions {
         Some(entry.session.clone())
     }
 
-    fn obtain(&self, id: &str, user: &str, durable: bool) -> Result<Arc<Session>, Status> {
+    fn obtain(&self, id: &str, owner: Owner<'_>, durable: bool) -> Result<Arc<Session>, Status> {
         if let Some(session) = self.existing(id) {
             return Ok(session);
         }
@@ -123,7 +158,10 @@ impl Sessions {
             let message = format!("too many sessions ({SESSIONS_MAX}); close unused connections and try again");
             return Err(status(Kind::ResourceExhausted, message));
         }
-        let session = Session::new(id, user, Origin::FlightSql);
+        let session = match owner {
+            Owner::Named(user) => Session::new(id, user, Origin::FlightSql),
+            Owner::Proved(caller) => Session::of_caller(id, caller.clone(), Origin::FlightSql),
+        };
         let entry = Entry { session: session.clone(), used_at: now, durable };
         // Two first calls of one connection may race; the first one in wins.
         Ok(state.by_id.entry(id.to_owned()).or_insert(entry).session.clone())
@@ -140,6 +178,24 @@ impl Sessions {
     }
 }
 
+/// Whose a new session is.
+#[derive(Clone, Copy)]
+enum Owner<'a> {
+    /// Anybody's who says this name: authentication is off.
+    Named(&'a str),
+    Proved(&'a Identity),
+}
+
+impl<'a> Owner<'a> {
+    fn of(caller: Option<&'a Identity>, name: &'a str) -> Self {
+        caller.map_or(Self::Named(name), Self::Proved)
+    }
+}
+
+fn session_id(token: &str) -> String {
+    format!("session-{}", blake3::hash(token.as_bytes()).to_hex())
+}
+
 fn connection_key(connection: ConnectionId) -> String {
     format!("connection-{}-{}", connection.0, process_nonce())
 }
@@ -150,25 +206,28 @@ fn process_nonce() -> &'static str {
     &NONCE
 }
 
-fn authorization<'a>(metadata: &'a MetadataMap, scheme: &str) -> Option<&'a str> {
-    let value = metadata.get("authorization")?.to_str().ok()?;
-    let (given, rest) = value.split_once(' ')?;
+/// What an `authorization` header of this scheme carries.
+pub(super) fn authorization<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = header.split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then_some(rest.trim())
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    authorization(metadata, "bearer").filter(|token| !token.is_empty())
+fn header(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("authorization")?.to_str().ok()
 }
 
-/// The name in `authorization: Basic …`. The password is not looked at: nobody is authenticated.
+fn bearer(metadata: &MetadataMap) -> Option<&str> {
+    authorization(header(metadata)?, "bearer").filter(|token| !token.is_empty())
+}
+
+/// The name in `authorization: Basic …`, for lists of statements; the password is looked at in `guard`.
 pub(super) fn basic_user(metadata: &MetadataMap) -> Option<String> {
-    use base64::Engine as _;
-    let encoded = authorization(metadata, "basic")?;
-    // ADBC leaves the padding out, JDBC does not.
-    let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
-    let text = String::from_utf8(decoded).ok()?;
-    let (user, _) = text.split_once(':')?;
-    (!user.is_empty()).then(|| user.to_owned())
+    authorization(header(metadata)?, "basic").and_then(user_of)
+}
+
+/// The name in Basic credentials.
+pub(super) fn user_of(encoded: &str) -> Option<String> {
+    basic(encoded).map(|(user, _)| user)
 }
 
 fn cookie(metadata: &MetadataMap) -> Option<&str> {
@@ -191,7 +250,8 @@ mod tests {
 
     fn request(header: Option<(&'static str, String)>, connection: u64) -> Request<()> {
         let mut request = Request::new(());
-        request.extensions_mut().insert(ConnectionId(connection));
+        let peer = Peer { connection: ConnectionId(connection), address: None, certificate: None };
+        request.extensions_mut().insert(peer);
         if let Some((name, value)) = header {
             request.metadata_mut().insert(name, value.parse().unwrap());
         }
@@ -247,5 +307,26 @@ mod tests {
     fn the_user_of_basic_credentials_is_kept() {
         let request = request(Some(("authorization", "Basic YW5uOnNlY3JldA==".to_owned())), 1);
         assert_eq!(basic_user(request.metadata()), Some("ann".to_owned()));
+    }
+
+    #[test]
+    fn no_other_caller_reaches_a_session() {
+        let sessions = sessions(&Clock::system());
+        let caller = |user: &str| Identity { user: user.to_owned(), token: None, external: None };
+        let call = |user: &str, header: Option<(&'static str, String)>| {
+            let mut request = request(header, 1);
+            request.extensions_mut().insert(Caller(Some(caller(user))));
+            sessions.of(&request).unwrap()
+        };
+        let first = call("ann", None);
+        first.set("a", "1");
+        let cookie = || Some(("cookie", format!("{SESSION_COOKIE}={}", sessions.make_durable(&first))));
+        assert_eq!(call("ann", cookie()).get("a"), Some("1".to_owned()));
+        let other = call("bob", cookie());
+        assert_eq!((other.get("a"), other.caller.clone()), (None, Some(caller("bob"))));
+        let token = sessions.open_for(caller("ann")).unwrap();
+        let session = sessions.of_token(&token).unwrap();
+        assert_eq!(session.caller, Some(caller("ann")));
+        assert!(sessions.of_token(&session.id).is_none() && !session.id.contains(&token), "an id is no token");
     }
 }

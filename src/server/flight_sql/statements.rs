@@ -34,6 +34,8 @@ pub(super) struct Finished {
     pub rows: Option<u64>,
     pub schema: SchemaRef,
     pub batches: Vec<RecordBatch>,
+    /// As in the first message of a query's rows.
+    pub app_metadata: Bytes,
 }
 
 impl Service {
@@ -175,7 +177,8 @@ pub(super) fn finished_info(finished: &Finished, descriptor: FlightDescriptor) -
     let id = uuid::Uuid::new_v4().to_string();
     let ticket = StatementTicket { id, result, ..StatementTicket::default() };
     let affected = finished.rows.map_or(-1, |rows| i64::try_from(rows).unwrap_or(i64::MAX));
-    Ok(info(&finished.schema, &ticket, descriptor)?.with_total_records(affected))
+    let info = info(&finished.schema, &ticket, descriptor)?.with_total_records(affected);
+    Ok(info.with_app_metadata(finished.app_metadata.clone()))
 }
 
 fn info(schema: &SchemaRef, ticket: &StatementTicket, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
@@ -202,13 +205,15 @@ fn rows_of(answer: Answer) -> Result<SendableRecordBatchStream, Status> {
 
 /// What a statement that changes something has to show: its details (COPY: one row per file), or one row.
 fn finish(answer: Answer) -> Result<Finished, Status> {
+    let app_metadata = described(&answer);
     let Outcome::Done { rows, message } = answer.outcome else {
         return Err(internal("a statement that changes something gave rows"));
     };
-    match answer.details {
+    let finished = match answer.details {
         Some(details) => stored(rows, &details),
         None => summary(rows, message),
-    }
+    }?;
+    Ok(Finished { app_metadata, ..finished })
 }
 
 fn stored(rows: Option<u64>, details: &RecordBatch) -> Result<Finished, Status> {
@@ -218,7 +223,7 @@ fn stored(rows: Option<u64>, details: &RecordBatch) -> Result<Finished, Status> 
         details = details.slice(0, details.num_rows() / 2);
         tracing::warn!(rows = details.num_rows(), "the list of what a statement did was cut");
     }
-    Ok(Finished { rows, schema, batches: vec![details] })
+    Ok(Finished { rows, schema, batches: vec![details], app_metadata: Bytes::new() })
 }
 
 /// One row: rows affected (null for DDL) and a sentence.
@@ -230,7 +235,7 @@ fn summary(rows: Option<u64>, message: String) -> Result<Finished, Status> {
     let affected = Int64Array::from(vec![rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX))]);
     let columns: Vec<ArrayRef> = vec![Arc::new(affected), Arc::new(StringArray::from(vec![message]))];
     let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|error| internal(error.to_string()))?;
-    Ok(Finished { rows, schema, batches: vec![batch] })
+    Ok(Finished { rows, schema, batches: vec![batch], app_metadata: Bytes::new() })
 }
 
 #[cfg(test)]

@@ -47,7 +47,12 @@ pub(super) fn from_ipc(bytes: &Bytes) -> Result<(SchemaRef, Vec<RecordBatch>), S
         let schema = reader.schema();
         Ok((schema, reader.collect::<Result<Vec<_>, _>>()?))
     };
-    read().map_err(|error: arrow::error::ArrowError| invalid(format!("this ticket is damaged: {error}")))
+    let damaged = |error: &dyn std::fmt::Display| invalid(format!("this ticket is damaged: {error}"));
+    // Arrow's reader panics on some damaged metadata; nothing of it is used afterwards.
+    match std::panic::catch_unwind(read) {
+        Ok(result) => result.map_err(|error: arrow::error::ArrowError| damaged(&error)),
+        Err(_panic) => Err(damaged(&"its metadata cannot be read")),
+    }
 }
 
 impl StatementTicket {

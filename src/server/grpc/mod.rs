@@ -8,12 +8,12 @@
 //! This is the one place of `server` that names columns of the ad business: typed messages have to (`shapes`); they are matched
 //! to a table's columns by name like any other rows. Not here: limits and order (`appends`), what rows mean (`ingest`).
 
-// Named by the generated code.
+// Named by the generated code, and `decode` by tests/fuzz.
 pub mod codec;
+pub mod decode;
 pub mod rows;
 pub mod shapes;
 
-mod decode;
 mod service;
 
 /// The messages of the proto; lists of typed rows are [`rows::Rows`].
@@ -28,16 +28,22 @@ mod service_trait {
     include!(concat!(env!("OUT_DIR"), "/service/adlake.v1.rs"));
 }
 
+use std::sync::Arc;
+
 use tonic::service::Routes;
 
 use super::appends::Appends;
+use super::gate::Gate;
 use super::{FlightConfig, ServerConfig};
 use crate::base::Tasks;
+use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use service_trait::ingest_server::IngestServer;
 
 /// What gRPC ingest needs from the rest of the process.
 pub struct GrpcParts {
+    pub gate: Gate,
+    pub catalog: Arc<Catalog>,
     pub ingestor: Ingestor,
     pub server: ServerConfig,
     pub config: FlightConfig,
@@ -46,9 +52,10 @@ pub struct GrpcParts {
 
 /// The service, for a gRPC server to serve.
 pub fn routes(parts: GrpcParts) -> Routes {
-    let GrpcParts { ingestor, server, config, tasks } = parts;
+    let GrpcParts { gate, catalog, ingestor, server, config, tasks } = parts;
     let max_message = config.max_message_size.as_usize();
-    let service = service::Service::new(Appends::new(ingestor, tasks, &server, "grpc"), max_message);
+    let appends = Appends::new(ingestor, tasks, &server, "grpc");
+    let service = service::Service::new(appends, max_message, (gate, catalog));
     let server =
         IngestServer::new(service).max_decoding_message_size(max_message).max_encoding_message_size(max_message);
     Routes::new(server)

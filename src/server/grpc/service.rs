@@ -1,18 +1,21 @@
 //! `adlake.v1.Ingest`: each method decodes, appends and encodes; the work is in `appends`.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::codec::RequestBytes;
 use super::decode;
 use super::messages::{AppendError, AppendReply, Rejected};
 use super::service_trait::ingest_server::Ingest;
-use crate::base::Kind;
-use crate::ingest::AppendReport;
+use crate::catalog::Catalog;
+use crate::ingest::{AppendReport, AppendRequest};
 use crate::server::appends::{Answer, Appends, Incoming};
-use crate::server::error::{Fault, status_of};
+use crate::server::error::{Fault, status_of, too_large_message};
+use crate::server::gate::{Caller, Gate};
 
 /// A compressed Arrow payload may become this many times `flight.max_message_size`.
 const EXPANSION_MAX: usize = 8;
@@ -20,11 +23,27 @@ const EXPANSION_MAX: usize = 8;
 pub struct Service {
     appends: Appends,
     plain_bytes_max: usize,
+    gate: Gate,
+    catalog: Arc<Catalog>,
 }
 
 impl Service {
-    pub fn new(appends: Appends, message_bytes_max: usize) -> Self {
-        Self { appends, plain_bytes_max: message_bytes_max.saturating_mul(EXPANSION_MAX) }
+    pub fn new(appends: Appends, message_bytes_max: usize, (gate, catalog): (Gate, Arc<Catalog>)) -> Self {
+        Self { appends, plain_bytes_max: message_bytes_max.saturating_mul(EXPANSION_MAX), gate, catalog }
+    }
+
+    /// Decodes a message, and refuses it where its caller may not put rows in.
+    fn decoder(
+        &self,
+        caller: Option<&Caller>,
+    ) -> impl Fn(Bytes) -> Result<AppendRequest, Fault> + Clone + Send + use<> {
+        let caller = caller.cloned().unwrap_or(Caller::ANYBODY);
+        let (gate, catalog, limit) = (self.gate.clone(), self.catalog.clone(), self.plain_bytes_max);
+        move |bytes| {
+            let request = decode::request(bytes, limit)?;
+            gate.check_insert(&caller, &request.table, &catalog.snapshot())?;
+            Ok(request)
+        }
     }
 }
 
@@ -35,35 +54,26 @@ impl Ingest for Service {
     type AppendStreamStream = Replies;
 
     async fn append(&self, request: Request<RequestBytes>) -> Result<Response<AppendReply>, Status> {
+        let decode = self.decoder(request.extensions().get());
         let RequestBytes(bytes) = request.into_inner();
-        let (id, limit) = (decode::request_id(&bytes), self.plain_bytes_max);
-        let outcome = self.appends.one(bytes.len(), move || decode::request(bytes, limit)).await;
+        let id = decode::request_id(&bytes);
+        let outcome = self.appends.one(bytes.len(), move || decode(bytes)).await;
         outcome.map(|report| Response::new(accepted(id, report))).map_err(Fault::into_status)
     }
 
     async fn append_stream(&self, request: Request<Streaming<RequestBytes>>) -> Result<Response<Replies>, Status> {
-        let limit = self.plain_bytes_max;
+        let decode = self.decoder(request.extensions().get());
         let incoming = request.into_inner().map(move |message| {
-            let RequestBytes(bytes) = message.map_err(too_large)?;
+            let RequestBytes(bytes) = message.map_err(too_large_message)?;
+            let decode = decode.clone();
             Ok(Incoming {
                 tag: decode::request_id(&bytes),
                 bytes: bytes.len(),
-                decode: Box::new(move || decode::request(bytes, limit)),
+                decode: Box::new(move || decode(bytes)),
             })
         });
         let answers = self.appends.many(incoming);
         Ok(Response::new(Box::pin(answers.map(|answer| answer.map(reply)))))
-    }
-}
-
-/// Tonic says OUT_OF_RANGE for a message over the limit; a limit is RESOURCE_EXHAUSTED here as everywhere.
-fn too_large(status: Status) -> Status {
-    match status.code() {
-        Code::OutOfRange => {
-            let message = format!("{} (flight.max_message_size); send smaller batches", status.message());
-            Fault::new(Kind::ResourceExhausted, message).into_status()
-        }
-        _ => status,
     }
 }
 
@@ -95,6 +105,8 @@ fn refused(fault: Fault) -> AppendError {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
     use crate::base::Span;
     use crate::ingest::IngestError;
@@ -108,7 +120,8 @@ mod tests {
             (answer.request_id, error.code, error.retry_after_ms),
             (5, Code::ResourceExhausted as i32, Some(250))
         );
-        let elsewhere = IngestError::NotOwner { table: "t".into(), http: "h:1".into(), grpc: "h:2".into() };
-        assert_eq!(refused(Fault::from(&elsewhere)).owner.as_deref(), Some("h:2"));
+        let elsewhere =
+            IngestError::NotOwner { table: "t".into(), http: "http://h:1".into(), grpc: "grpc://h:2".into() };
+        assert_eq!(refused(Fault::from(&elsewhere)).owner.as_deref(), Some("grpc://h:2"));
     }
 }

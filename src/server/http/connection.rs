@@ -1,72 +1,94 @@
 //! Accepts connections, bounds them, and lets them end.
 //!
 //! ```text
-//! accept ─► permit? ─ no ─► 503, close
+//! accept ─► TLS, when the server has it ─ plain text ─► 400, close
+//!             │ secured
+//!             ▼
+//!           permit? ─ no ─► 503, close
 //!             │ yes
 //!             ▼
-//!           HTTP/1.1 or h2c ─► router        stop signal: close the listener, finish what was asked, close
+//!           first bytes? ─ not in time ─► close
+//!             │ yes
+//!             ▼
+//!           HTTP/1.1 or HTTP/2 ─► router     stop signal: close the listener, finish what was asked, close
 //! ```
 //!
-//! Limits: connections (`http.max_connections`), 30 s for a request's head (also the longest an idle connection is
-//! kept), 128 concurrent streams of one HTTP/2 connection, and `server.drain` for what still runs when stopping.
+//! Limits: connections (`http.max_connections`), `http.head_timeout` for the first bytes and for a request's head (also
+//! the longest an idle connection of HTTP/1 is kept), `http.ping_interval` and `http.ping_timeout` for HTTP/2, 128
+//! concurrent streams of one HTTP/2 connection, and `server.drain` for what still runs when stopping.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tower::Layer;
 
 use super::problem::{PROBLEM_JSON, Problem};
 use crate::base::{Kind, Tasks};
+use crate::server::opening::{ACCEPT_PAUSE, open, turn_away};
+use crate::server::peer::{ConnectionId, Peer};
+use crate::server::tls::{Acceptor, Secured, Unsecured};
+use crate::server::wire::{Wire, plain};
 use crate::telemetry::metrics;
 
-/// Longest wait for a request's head; an idle connection is closed after it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const STREAMS_MAX: u32 = 128;
-/// Pause after a failed accept (out of file descriptors), so the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Input of a refused connection that is read and thrown away.
-const REFUSED_INPUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// What the accept loop needs to know.
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub connections_max: usize,
+    /// Longest wait for the first bytes and for a request's head; an idle connection of HTTP/1 is closed after it.
+    pub head_timeout: Duration,
+    /// Silence of an HTTP/2 connection after which it is pinged, and the longest wait for the answer.
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
     pub drain: Duration,
 }
 
-/// Serves `router` on `listener` until `tasks` stops, then until every accepted request is answered or `drain` is over.
-pub async fn run(router: Router, listener: TcpListener, limits: Limits, tasks: &Tasks) -> io::Result<()> {
+/// A port and how its connections begin.
+pub struct Entrance {
+    pub listener: TcpListener,
+    pub acceptor: Acceptor,
+}
+
+/// What every connection needs. Cheap to clone.
+#[derive(Clone)]
+struct Door {
+    router: Router,
+    acceptor: Acceptor,
+    limits: Limits,
+    permits: Arc<Semaphore>,
+    next: Arc<AtomicU64>,
+    tasks: Tasks,
+}
+
+/// Serves `router` at `entrance` until `tasks` stops, then until every accepted request is answered or `drain` is over.
+pub async fn run(router: Router, entrance: Entrance, limits: Limits, tasks: &Tasks) -> io::Result<()> {
+    let Entrance { listener, acceptor } = entrance;
     let stop = tasks.stop_signal();
     let total = u32::try_from(limits.connections_max).unwrap_or(u32::MAX).max(1);
+    let limits = Limits { connections_max: total as usize, ..limits };
     let permits = Arc::new(Semaphore::new(total as usize));
+    let door = Door { router, acceptor, limits, permits: permits.clone(), next: Arc::default(), tasks: tasks.clone() };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((stream, _)) => {
+                tasks.spawn("http connection", door.clone().enter(stream));
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        match permits.clone().try_acquire_owned() {
-            Ok(permit) => {
-                show_connections(total as usize - permits.available_permits());
-                let connection = serve_one(stream, router.clone(), limits.drain, tasks.clone(), permit);
-                tasks.spawn("http connection", connection);
-            }
-            Err(_) => {
-                tasks.spawn("http refusal", refuse(stream, limits.connections_max));
             }
         }
     }
@@ -76,60 +98,108 @@ pub async fn run(router: Router, listener: TcpListener, limits: Limits, tasks: &
     Ok(())
 }
 
-async fn serve_one(stream: TcpStream, router: Router, drain: Duration, tasks: Tasks, permit: OwnedSemaphorePermit) {
-    let _permit = permit;
-    let stop = tasks.stop_signal();
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
+impl Door {
+    /// One connection, from its first byte to its end.
+    async fn enter(self, stream: TcpStream) {
+        let stop = self.tasks.stop_signal();
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let address = stream.peer_addr().ok();
+        let secured = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            secured = self.acceptor.accept(stream) => secured,
+        };
+        let Secured { wire, certificate } = match secured {
+            Ok(secured) => secured,
+            Err(Unsecured::PlainText(stream)) => return ask_for_tls(stream).await,
+            Err(Unsecured::Ended) => return,
+        };
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return refuse(wire, self.limits.connections_max).await;
+        };
+        show_connections(self.limits.connections_max - self.permits.available_permits());
+        let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
+        self.serve(wire, Peer { connection, address, certificate }).await;
+        drop(permit);
     }
+
+    async fn serve(self, wire: Wire, peer: Peer) {
+        let Limits { head_timeout, drain, .. } = self.limits;
+        let stop = self.tasks.stop_signal();
+        // HTTP/1's own time-out starts only when it is known that HTTP/1 is spoken.
+        let opened = tokio::select! {
+            opened = open(wire, head_timeout, ()) => opened,
+            () = stop.cancelled() => return,
+        };
+        let stream = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    metrics().count("http_connections_silent", "Connections closed: they said nothing in time", &[], 1);
+                }
+                tracing::debug!(%error, "a connection ended before its first request");
+                return;
+            }
+        };
+        let service = TowerToHyperService::new(Extension(peer).layer(self.router));
+        let builder = protocol(self.limits);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(drain, connection.as_mut()).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        tracing::warn!("a request did not end in time and was cut off");
+                        return;
+                    }
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended with an error");
+        }
+    }
+}
+
+fn protocol(limits: Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .keep_alive_interval(HEAD_TIMEOUT)
-        .keep_alive_timeout(HEAD_TIMEOUT);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(drain, connection.as_mut()).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    tracing::warn!("a request did not end in time and was cut off");
-                    return;
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended with an error");
-    }
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout);
+    builder
 }
 
 /// Says why, then closes; bounded so that refusals cannot pile up.
-async fn refuse(mut stream: TcpStream, connections_max: usize) {
+async fn refuse(wire: Wire, connections_max: usize) {
     metrics().count("http_connections_refused", "Connections refused for want of room", &[], 1);
-    let id = uuid::Uuid::now_v7().to_string();
     let detail = format!("all {connections_max} connections are in use (http.max_connections); try again later");
-    let body = Problem::new(Kind::Unavailable, detail).document(&id).to_string();
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\nretry-after: 1\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n",
+    let problem = Problem::new(Kind::Unavailable, detail);
+    turn_away(wire, answer("503 Service Unavailable", "retry-after: 1\r\n", &problem).as_bytes()).await;
+}
+
+/// For a client that speaks plain text to a server that speaks TLS.
+async fn ask_for_tls(stream: TcpStream) {
+    let problem = Problem::new(Kind::InvalidArgument, "this port speaks TLS; use https://");
+    turn_away(plain(stream), answer("400 Bad Request", "", &problem).as_bytes()).await;
+}
+
+/// A whole response of HTTP/1.1, after which the connection is closed.
+fn answer(status: &str, headers: &str, problem: &Problem) -> String {
+    let id = uuid::Uuid::now_v7().to_string();
+    let body = problem.document(&id).to_string();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\n{headers}x-request-id: {id}\r\nconnection: close\r\n\r\n{body}",
         body.len()
-    );
-    let write = async {
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body.as_bytes()).await?;
-        stream.shutdown().await?;
-        // Closing with unread input would reset the connection and take the answer with it.
-        tokio::io::copy(&mut (&mut stream).take(REFUSED_INPUT_BYTES_MAX), &mut tokio::io::sink()).await
-    };
-    if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(1), write).await {
-        tracing::debug!(%error, "refused connection ended early");
-    }
+    )
 }
 
 fn show_connections(count: usize) {
@@ -141,7 +211,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use axum::routing::get;
-    use tokio::io::BufReader;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
 
@@ -157,7 +227,15 @@ mod tests {
         ended: JoinHandle<()>,
     }
 
+    const LONG: Duration = Duration::from_secs(60);
+    const LIMITS: Limits =
+        Limits { connections_max: 10, head_timeout: LONG, ping_interval: LONG, ping_timeout: LONG, drain: LONG };
+
     async fn start(connections_max: usize, drain: Duration) -> Server {
+        start_with(Limits { connections_max, drain, ..LIMITS }).await
+    }
+
+    async fn start_with(limits: Limits) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -167,11 +245,14 @@ mod tests {
             wait.notified().await;
             "done"
         };
-        let router = Router::new().route("/", get(|| async { "hello" })).route("/wait", get(slow));
+        let who = async |Extension(peer): Extension<Peer>| format!("{:?} {:?}", peer.address, peer.connection);
+        let router =
+            Router::new().route("/", get(|| async { "hello" })).route("/wait", get(slow)).route("/who", get(who));
         let tasks = Tasks::new();
         let inner = tasks.clone();
         let ended = tasks.spawn("test server", async move {
-            run(router, listener, Limits { connections_max, drain }, &inner).await.unwrap();
+            let entrance = Entrance { listener, acceptor: Acceptor::Plain };
+            run(router, entrance, limits, &inner).await.unwrap();
         });
         Server { address, tasks, arrived, release, ended }
     }
@@ -191,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn stopping_answers_what_was_asked_and_refuses_the_rest() {
-        let server = start(10, Duration::from_secs(60)).await;
+        let server = start(10, LONG).await;
         let mut asked = send(server.address, "/wait").await;
         server.arrived.notified().await;
         let mut idle = send(server.address, "/").await;
@@ -215,13 +296,48 @@ mod tests {
         let server = start(10, Duration::from_millis(20)).await;
         let mut asked = send(server.address, "/wait").await;
         server.arrived.notified().await;
-        assert!(server.tasks.stop(Duration::from_secs(60)).await);
+        assert!(server.tasks.stop(LONG).await);
         assert_eq!(rest(&mut asked).await, "");
     }
 
     #[tokio::test]
+    async fn connections_that_say_nothing_or_half_of_it_are_closed() {
+        let server = start_with(Limits { head_timeout: Duration::from_millis(50), ..LIMITS }).await;
+        for said in ["", "PRI * HTTP/2.0\r\n\r\nSM", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            assert!(!rest(&mut stream).await.contains("200"), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_knows_its_other_end() {
+        let server = start(10, LONG).await;
+        for number in 0..2 {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(b"GET /who HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            let answer = rest(&mut stream).await;
+            let wanted = format!("{:?} ConnectionId({number})", Some(stream.local_addr().unwrap()));
+            assert!(answer.ends_with(&wanted), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_of_http_2_that_answers_no_ping_is_let_go() {
+        let short = Duration::from_millis(20);
+        let server = start_with(Limits { ping_interval: short, ping_timeout: short, ..LIMITS }).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        // Preface and empty settings (RFC 9113, 3.4); then it reads, and says nothing more.
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut frames = Vec::new();
+        stream.read_to_end(&mut frames).await.unwrap();
+        const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0];
+        assert!(frames.windows(PING.len()).any(|window| window == PING), "{frames:?}");
+    }
+
+    #[tokio::test]
     async fn a_connection_too_many_is_told_why() {
-        let server = start(1, Duration::from_secs(60)).await;
+        let server = start(1, LONG).await;
         let mut kept = send(server.address, "/wait").await;
         server.arrived.notified().await;
         let refused = rest(&mut send(server.address, "/").await).await;

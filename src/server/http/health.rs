@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::problem::Problem;
+use super::{Shared, gate};
 use crate::base::Kind;
 use crate::telemetry::metrics;
 
@@ -38,17 +38,25 @@ pub async fn readyz(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Pr
     }
 }
 
-pub async fn metrics_text() -> Result<Response, Problem> {
+/// Labels name tables and views: for those who maintain them.
+pub async fn metrics_text(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
+    let access = gate::access(&shared, &request.into_parts().0)?;
+    if access.is_some_and(|access| !access.is_engineer()) {
+        return Err(Problem::new(Kind::PermissionDenied, "metrics need role engineer"));
+    }
     let text = metrics().render().map_err(|_| Problem::new(Kind::Internal, "cannot print the metrics"))?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], text).into_response())
 }
 
 /// What is here.
-pub async fn index(State(shared): State<Arc<Shared>>) -> Json<Value> {
+pub async fn index(State(shared): State<Arc<Shared>>, request: Request) -> Result<Json<Value>, Problem> {
+    let access = gate::access(&shared, &request.into_parts().0)?;
+    let may_call = |name: &str| access.as_ref().is_none_or(|access| access.may_call(name));
     let table = shared.endpoints.table(&shared.parts.catalog);
+    let callable = table.all().filter(|endpoint| may_call(&endpoint.name));
     let endpoints: Vec<Value> =
-        table.all().map(|endpoint| json!({ "name": endpoint.name, "path": endpoint.path.text() })).collect();
-    Json(json!({
+        callable.map(|endpoint| json!({ "name": endpoint.name, "path": endpoint.path.text() })).collect();
+    Ok(Json(json!({
         "service": "adlake",
         "version": env!("CARGO_PKG_VERSION"),
         "routes": {
@@ -60,5 +68,5 @@ pub async fn index(State(shared): State<Arc<Shared>>) -> Json<Value> {
             "GET /metrics": "OpenMetrics",
         },
         "endpoints": endpoints,
-    }))
+    })))
 }

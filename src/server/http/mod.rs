@@ -1,7 +1,7 @@
 //! HTTP: `/v1/sql`, `/v1/tables/{table}/rows`, endpoints, health, metrics, OpenAPI.
 //!
 //! ```text
-//! connection (limits, drain) ─► observe (id, metrics, log, problems) ─► catch panics ─► route
+//! connection (limits, drain) ─► observe (id, metrics, log, problems) ─► catch panics ─► gate (who calls) ─► route
 //!                                                  static: sql · rows · health · openapi ┤
 //!                                                  everything else: endpoint ────────────┘
 //! ```
@@ -15,6 +15,7 @@ mod accept;
 mod body;
 mod connection;
 mod endpoint;
+mod gate;
 mod health;
 mod observe;
 mod openapi;
@@ -26,6 +27,7 @@ mod row_encoder;
 mod rows;
 mod sql;
 mod sql_type;
+mod staleness;
 mod value;
 
 use std::any::Any;
@@ -40,12 +42,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
-use super::{HttpConfig, ServerConfig};
+use super::tls::{Acceptor, Speaks};
+use super::{HttpConfig, ServerConfig, Tls};
 use crate::base::{Clock, Kind, Tasks};
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
 use crate::query::Engine;
-use body::BodyLimits;
+use crate::server::gate::Gate;
+use body::{BodyLimits, Pace};
 use endpoint::Endpoints;
 use problem::Problem;
 
@@ -56,12 +60,15 @@ const COMPRESSED_BYTES_MIN: u16 = 1024;
 #[derive(Clone)]
 pub struct HttpParts {
     pub engine: Engine,
+    pub gate: Gate,
     pub ingestor: Ingestor,
     pub catalog: Arc<Catalog>,
     pub server: ServerConfig,
     pub config: HttpConfig,
     pub clock: Clock,
     pub tasks: Tasks,
+    /// `None` = plain text.
+    pub tls: Option<Arc<Tls>>,
     /// `/readyz` asks this.
     pub ready: Arc<dyn Fn() -> futures::future::BoxFuture<'static, Result<(), String>> + Send + Sync>,
 }
@@ -78,12 +85,19 @@ struct Shared {
 /// # Errors
 /// None at present: a failed accept is logged and the next one tried.
 pub async fn serve(parts: HttpParts, listener: TcpListener) -> std::io::Result<()> {
-    let limits =
-        connection::Limits { connections_max: parts.config.max_connections, drain: parts.server.drain.duration() };
+    let limits = connection::Limits {
+        connections_max: parts.config.max_connections,
+        head_timeout: parts.config.head_timeout.duration(),
+        ping_interval: parts.config.ping_interval.duration(),
+        ping_timeout: parts.config.ping_timeout.duration(),
+        drain: parts.server.drain.duration(),
+    };
     let tasks = parts.tasks.clone();
-    let bodies = BodyLimits::new(parts.config.max_body_size, parts.config.max_bodies_memory);
+    let entrance = connection::Entrance { listener, acceptor: Acceptor::new(parts.tls.clone(), Speaks::Http) };
+    let pace = Pace { patience: parts.config.body_timeout.duration(), rate: parts.config.body_rate };
+    let bodies = BodyLimits::new(parts.config.max_body_size, parts.config.max_bodies_memory, pace);
     let router = router(Arc::new(Shared { parts, endpoints: Endpoints::default(), bodies }));
-    connection::run(router, listener, limits, &tasks).await
+    connection::run(router, entrance, limits, &tasks).await
 }
 
 fn router(shared: Arc<Shared>) -> Router {
@@ -96,6 +110,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/sql", post(sql::post).fallback(post_only))
         .route("/v1/tables/{table}/rows", post(rows::post).fallback(post_only))
         .fallback(endpoint::serve)
+        .layer(middleware::from_fn_with_state(shared.clone(), gate::gate))
         .with_state(shared)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(observe::observe))

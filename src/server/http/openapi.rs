@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use serde_json::{Value, json};
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, ParameterStyle,
@@ -23,13 +23,15 @@ use utoipa::openapi::{
 use super::Shared;
 use super::accept::Format;
 use super::endpoint::{Endpoint, Facts};
-use super::problem::PROBLEM_JSON;
-use super::{rows, sql_type, value};
+use super::problem::{PROBLEM_JSON, Problem};
+use super::{gate, rows, sql_type, staleness, value};
 use crate::catalog::EndpointResult;
 
 const PROBLEM: &str = "Problem";
 
-pub async fn document(State(shared): State<Arc<Shared>>) -> Json<OpenApi> {
+pub async fn document(State(shared): State<Arc<Shared>>, request: Request) -> Result<Json<OpenApi>, Problem> {
+    let access = gate::access(&shared, &request.into_parts().0)?;
+    let may_call = |name: &str| access.as_ref().is_none_or(|access| access.may_call(name));
     let table = shared.endpoints.table(&shared.parts.catalog);
     let mut paths = PathsBuilder::new()
         .path("/v1/sql", PathItem::new(HttpMethod::Post, sql()))
@@ -40,7 +42,7 @@ pub async fn document(State(shared): State<Arc<Shared>>) -> Json<OpenApi> {
             PathItem::new(HttpMethod::Get, plain("readyz", "Statements can be answered", "application/json")),
         )
         .path("/metrics", PathItem::new(HttpMethod::Get, plain("metrics", "Metrics", "application/openmetrics-text")));
-    for endpoint in table.all() {
+    for endpoint in table.all().filter(|endpoint| may_call(&endpoint.name)) {
         // An endpoint whose tables are gone is still described, without columns.
         let facts = endpoint.facts(&shared.parts.engine).await.ok();
         paths = paths.path(&**endpoint.path.text(), PathItem::new(HttpMethod::Get, operation(endpoint, facts)));
@@ -54,7 +56,7 @@ pub async fn document(State(shared): State<Arc<Shared>>) -> Json<OpenApi> {
         .license(Some(license));
     let components = ComponentsBuilder::new().schema(PROBLEM, problem_schema());
     let document = OpenApiBuilder::new().info(info.build()).paths(paths).components(Some(components.build()));
-    Json(document.build())
+    Ok(Json(document.build()))
 }
 
 fn operation(endpoint: &Endpoint, facts: Option<&Facts>) -> Operation {
@@ -70,6 +72,7 @@ fn operation(endpoint: &Endpoint, facts: Option<&Facts>) -> Operation {
     if !endpoint.filters.is_empty() {
         operation = operation.parameter(filter(&endpoint.filters));
     }
+    operation = operation.parameter(max_staleness());
     let row = facts.map_or_else(|| ObjectBuilder::new().into(), |facts| row_schema(&facts.schema));
     let (schema, forms): (Schema, &[Format]) = match endpoint.result {
         EndpointResult::Object => (row, &[Format::Json]),
@@ -158,6 +161,7 @@ fn sql() -> Operation {
         .operation_id(Some("sql"))
         .tag("sql")
         .summary(Some("Run one SQL statement"))
+        .parameter(max_staleness())
         .request_body(Some(
             RequestBodyBuilder::new()
                 .required(Some(Required::True))
@@ -187,6 +191,7 @@ fn sql_answer() -> Schema {
         .property("rows", nullable(Type::Integer))
         .property("message", ObjectBuilder::new().schema_type(Type::String))
         .property("query_id", ObjectBuilder::new().schema_type(Type::String))
+        .property("data_as_of", string(KnownFormat::DateTime))
         .required("rows")
         .required("message");
     OneOfBuilder::new().item(Schema::from(table)).item(Schema::from(done)).into()
@@ -244,6 +249,14 @@ fn append_rows() -> Operation {
 
 fn optional(place: ParameterIn, name: &str, schema: ObjectBuilder) -> ParameterBuilder {
     ParameterBuilder::new().name(name).parameter_in(place).required(Required::False).schema(Some(schema))
+}
+
+fn max_staleness() -> ParameterBuilder {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    optional(ParameterIn::Header, staleness::MAX_STALENESS.as_str(), text).description(Some(
+        "how old rows of materialized views may be, such as '5 minutes'; without it they are as new as the tables. The \
+         reply's adlake-data-as-of says how old they are",
+    ))
 }
 
 fn rows_report() -> Schema {

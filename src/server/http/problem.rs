@@ -3,7 +3,7 @@
 //! A handler returns a [`Problem`]; it travels as a response extension and is written by `observe`, which knows the
 //! request's id. So there is one place where an error becomes bytes.
 
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -13,6 +13,9 @@ use crate::catalog::CatalogError;
 use crate::ingest::IngestError;
 use crate::query::QueryError;
 use crate::server::error::{Fault, Position, status_of};
+
+/// How to say who calls (RFC 9110, 11.6.1).
+const CHALLENGE: &str = "Basic realm=\"adlake\", charset=\"UTF-8\", Bearer realm=\"adlake\"";
 
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -35,7 +38,7 @@ pub struct Problem {
 /// Another process takes the request.
 #[derive(Clone, Debug)]
 struct Elsewhere {
-    /// `host:port` of its HTTP server.
+    /// URL of its HTTP server, without a path.
     owner: String,
     /// Where to send the request instead (307).
     location: Option<String>,
@@ -83,7 +86,7 @@ impl Problem {
     /// When another process would take the request: 307 to the same path there (RFC 9110, 15.4.8).
     pub fn redirected(mut self, path_and_query: &str) -> Self {
         if let Some(elsewhere) = &mut self.elsewhere {
-            elsewhere.location = Some(format!("http://{}{path_and_query}", elsewhere.owner));
+            elsewhere.location = Some(format!("{}{path_and_query}", elsewhere.owner));
             self.status = StatusCode::TEMPORARY_REDIRECT.as_u16();
         }
         self
@@ -130,6 +133,9 @@ impl Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == 401 {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         if matches!(self.status, 429 | 503) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds(self.retry_after)));
@@ -238,10 +244,11 @@ mod tests {
 
     #[test]
     fn another_owner_is_redirected_to() {
-        let elsewhere = IngestError::NotOwner { table: "t".into(), http: "h:1".into(), grpc: "h:2".into() };
+        let elsewhere =
+            IngestError::NotOwner { table: "t".into(), http: "https://h:1".into(), grpc: "grpc+tls://h:2".into() };
         let response = Problem::from(elsewhere).redirected("/v1/tables/t/rows?x=1").render("r1");
         assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
-        assert_eq!(response.headers()[LOCATION], "http://h:1/v1/tables/t/rows?x=1");
+        assert_eq!(response.headers()[LOCATION], "https://h:1/v1/tables/t/rows?x=1");
         assert_eq!(Problem::invalid("x").redirected("/").status(), 400);
     }
 

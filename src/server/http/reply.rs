@@ -213,7 +213,12 @@ pub async fn single(mut stream: SendableRecordBatchStream) -> Result<Vec<RecordB
 /// The reply to a statement that changed something: `{"rows":n,"message":…}`, with `"details":[{…}]` where there are some
 /// (COPY: one object per file).
 pub fn done(head: &Head, rows: Option<u64>, message: &str, details: Option<&RecordBatch>) -> Result<Response, Problem> {
-    let mut document = json!({ "rows": rows, "message": message, "query_id": head.query_id.0 });
+    let mut document = json!({
+        "rows": rows,
+        "message": message,
+        "query_id": head.query_id.0,
+        "data_as_of": head.data_as_of.to_string(),
+    });
     if let Some(batch) = details {
         let mut writer = arrow::json::ArrayWriter::new(Vec::new());
         writer.write(batch).and_then(|()| writer.finish()).map_err(|error| unencodable(&error))?;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::problem::Problem;
-use super::{Shared, body, query_string};
+use super::{Shared, body, gate, query_string};
 use crate::base::Kind;
 use crate::ingest::{AppendReport, AppendRequest, OnBadRow, Payload, Producer};
 
@@ -70,7 +70,7 @@ pub async fn post(
 ) -> Result<Json<Report>, Problem> {
     let (parts, body) = request.into_parts();
     // Before the body: a misspelt table should not cost an upload.
-    let asked = match check(&shared, &table, &parts) {
+    let asked = match may_insert(&shared, &table, &parts).and_then(|()| check(&shared, &table, &parts)) {
         Ok(asked) => asked,
         Err(problem) => {
             body::refuse(body).await;
@@ -92,6 +92,11 @@ pub async fn post(
     let outcome = told.await.map_err(|_| Problem::new(Kind::Internal, "appending the rows failed; send them again"))?;
     let here = parts.uri.path_and_query().map_or("", |path| path.as_str());
     outcome.map(|report| Json(report.into())).map_err(|error| Problem::from(error).redirected(here))
+}
+
+fn may_insert(shared: &Shared, table: &str, parts: &Parts) -> Result<(), Problem> {
+    let catalog = shared.parts.catalog.snapshot();
+    Ok(shared.parts.gate.check_insert(gate::caller(parts)?, table, &catalog)?)
 }
 
 /// What the head of a request says.

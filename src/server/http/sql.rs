@@ -2,7 +2,8 @@
 //!
 //! Body: `{"sql": "SELECT … WHERE ad_id = $1", "params": ["7"]}`, or `{"sql": "… $ad", "params": {"ad": "7"}}`. Rows come
 //! back in the form `Accept` asks for (see `reply`); statements that change something answer `{"rows":n,"message":…}`
-//! in JSON whatever `Accept` says. There is no session behind HTTP, so `SET` is refused rather than forgotten.
+//! in JSON whatever `Accept` says. There is no session behind HTTP, so `SET` is refused rather than forgotten; how old rows of
+//! views may be is a header of the request (see `staleness`).
 
 use std::sync::Arc;
 
@@ -16,13 +17,10 @@ use super::observe::RequestId;
 use super::problem::Problem;
 use super::reply::{self, Head};
 use super::row_encoder::JsonShape;
-use super::{Shared, accept, body, params, query_string};
+use super::{Shared, accept, body, gate, params, query_string, staleness};
 use crate::base::Kind;
 use crate::catalog::{Statement, parse_statement};
-use crate::query::{self, Origin, Outcome, Session};
-
-/// Until there is authentication everybody is this user.
-pub const ANONYMOUS: &str = "anonymous";
+use crate::query::{self, Origin, Outcome};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +32,7 @@ struct SqlBody<'a> {
 
 pub async fn post(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    let caller = gate::caller(&parts)?.clone();
     query_string::refuse_all(parts.uri.query())?;
     let format = accept::negotiate(&parts.headers)?;
     body::content_type(&parts.headers, &["application/json"])?;
@@ -48,7 +47,8 @@ pub async fn post(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
     refuse_set(&body.sql)?;
 
     let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId("".into()));
-    let session = Session::new(&*request_id.0, ANONYMOUS, Origin::Http);
+    let session = caller.session(&*request_id.0, Origin::Http);
+    staleness::allow(&session, &parts.headers)?;
     let answer =
         shared.parts.engine.execute(query::Request { params, ..query::Request::new(body.sql, &session) }).await?;
     let head = Head { query_id: answer.query_id, data_as_of: answer.data_as_of, request_id };
@@ -62,7 +62,8 @@ pub async fn post(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
 fn refuse_set(sql: &str) -> Result<(), Problem> {
     let starts_with_set = sql.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set"));
     if starts_with_set && matches!(parse_statement(sql), Ok(Statement::Set { .. })) {
-        let detail = "SET has no effect here: an HTTP request has no session; use Flight SQL or the REPL";
+        let detail = "SET has no effect here: an HTTP request has no session; use Flight SQL or the REPL, or, for \
+                      adlake.max_staleness, the header adlake-max-staleness";
         return Err(Problem::new(Kind::Unimplemented, detail));
     }
     Ok(())

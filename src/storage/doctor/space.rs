@@ -11,9 +11,10 @@ const FREE_WARN: u64 = 10 << 30;
 const FREE_FAIL: u64 = 1 << 30;
 
 pub(super) fn check(root: &Path) -> Check {
-    match rustix::fs::statvfs(root) {
+    match nix::sys::statvfs::statvfs(root) {
         Ok(found) => {
-            judge(found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize))
+            let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+            judge(bytes(found.blocks_available()), bytes(found.blocks()))
         }
         Err(error) => Check::warn(NAME, format!("cannot be read: {error}"), "look at it with `df`"),
     }

@@ -36,6 +36,9 @@ pub(super) struct AddFile {
     pub size: u64,
     #[serde(default)]
     pub modification_time: i64,
+    /// False when the rows were in the table before, in other files.
+    #[serde(default = "by_default")]
+    pub data_change: bool,
     pub stats: Option<String>,
     #[serde(default)]
     pub tags: Option<HashMap<String, Option<String>>>,
@@ -48,7 +51,11 @@ pub(super) struct AddFile {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RemoveFile {
+    /// As in [`AddFile`], and so is what tells of the rows, where a writer tells it.
     pub path: String,
+    #[serde(default)]
+    pub partition_values: Option<HashMap<String, Option<String>>>,
+    pub stats: Option<String>,
     /// False when the rows are still in the table, in other files.
     #[serde(default = "by_default")]
     pub data_change: bool,

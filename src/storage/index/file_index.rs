@@ -179,6 +179,13 @@ impl FileIndex {
         files.filter(is_new).cloned().collect()
     }
 
+    /// Files of `older` that this index does not have: removed, or rewritten.
+    pub fn files_gone_since<'a>(&self, older: &'a FileIndex) -> Vec<&'a Arc<DataFile>> {
+        let is_shared = |segment: &Arc<Segment>| self.segments.iter().any(|own| Arc::ptr_eq(own, segment));
+        let others = older.segments.iter().filter(|segment| !is_shared(segment));
+        others.flat_map(|segment| segment.files()).filter(|file| self.file(&file.relative).is_none()).collect()
+    }
+
     /// Whether rows of `older` may be missing here: removed, not merely rewritten.
     pub fn rows_removed_since(&self, older: &FileIndex) -> bool {
         self.rows_removed_at.is_some_and(|at| at > older.version)

@@ -19,6 +19,7 @@
 
 mod action;
 mod bounds;
+mod changes;
 mod checkpoint;
 mod draft;
 mod features;
@@ -26,6 +27,7 @@ mod file;
 mod file_index;
 mod layout;
 mod log;
+mod removed;
 mod root;
 mod segment;
 mod segments;
@@ -33,10 +35,12 @@ mod statistics;
 mod transactions;
 
 pub(crate) use bounds::{Bounds, merged};
+pub(crate) use changes::{CommitChange, ReplacedFile, RowChanges, commit_content};
 pub(crate) use file::DataFile;
 pub(crate) use file_index::FileIndex;
 pub(crate) use layout::Layout;
 pub(crate) use log::{Removals, expendable, removals};
+pub(crate) use removed::RemovedFile;
 pub(crate) use root::TableRoot;
 #[cfg(test)]
 pub(crate) use segment::segments_of_size;

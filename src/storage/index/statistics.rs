@@ -72,6 +72,13 @@ pub(super) fn typed(
     }
 }
 
+/// What a file's statistics say of one column, and of its rows.
+pub(super) fn of_column(stats: &str, name: &str, data_type: &DataType) -> (ColumnStatistics, Option<usize>) {
+    let stats: FileStats = serde_json::from_str(stats).unwrap_or_default();
+    let rows = stats.num_records.and_then(|rows| usize::try_from(rows).ok());
+    (column(&stats, name, data_type, stats.tight_bounds != Some(false)), rows)
+}
+
 fn column(stats: &FileStats, name: &str, data_type: &DataType, tight: bool) -> ColumnStatistics {
     let keep = |bound: Precision<ScalarValue>| if tight { bound } else { bound.to_inexact() };
     let nulls = stats.null_count.get(name).and_then(Value::as_u64).and_then(|count| usize::try_from(count).ok());
@@ -184,7 +191,12 @@ fn decimal(value: &Value, scale: i8, side: Side) -> Precision<i128> {
 }
 
 /// Bounds of a time column from the value of `day(column)` and the like, where the file has none of its own.
-fn bound_by_partition(column: &mut ColumnStatistics, transform: Transform, value: &str, data_type: &DataType) {
+pub(super) fn bound_by_partition(
+    column: &mut ColumnStatistics,
+    transform: Transform,
+    value: &str,
+    data_type: &DataType,
+) {
     let Some((first, last)) = partition_range(transform, value) else { return };
     let (lower, upper) = match data_type {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => (

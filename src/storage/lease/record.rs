@@ -11,11 +11,23 @@ use crate::storage::StorageError;
 /// The form below; others are refused rather than misread.
 const FORMAT: u32 = 1;
 
-/// Where a holder's servers listen, `host:port`; empty when it serves nothing (a command).
+/// Where a holder's servers listen, as URLs (`http://host:port`, `https://…`; `grpc://host:port`, `grpc+tls://…`); empty when
+/// it serves nothing (a command).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     pub http: String,
     pub grpc: String,
+}
+
+impl Address {
+    /// Processes that knew no TLS wrote `host:port`.
+    fn into_urls(self) -> Self {
+        let url = |scheme: &str, address: String| match address.is_empty() || address.contains("://") {
+            true => address,
+            false => format!("{scheme}://{address}"),
+        };
+        Self { http: url("http", self.http), grpc: url("grpc", self.grpc) }
+    }
 }
 
 /// One lease as the lake holds it.
@@ -64,6 +76,7 @@ impl LeaseRecord {
         if format != FORMAT {
             return Err(damaged(format!("written in form {format}, this version of adlake reads form {FORMAT}")));
         }
+        let address = address.into_urls();
         Ok(Self { name: name.to_owned(), holder, address, fence, renewals, renewed_at, process })
     }
 }

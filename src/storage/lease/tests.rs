@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::record::LeaseRecord;
 use super::*;
-use crate::base::config_value::Secret;
-use crate::base::{ByteSize, Clock, Span, Timestamp};
-use crate::storage::{DocumentVersion, Documents, Fence, Lake, LakeLocation, S3Config, StorageConfig, StorageError};
+use crate::base::{Clock, Span, Timestamp};
+use crate::storage::testing::{self, open_lake};
+use crate::storage::{DocumentVersion, Documents, Fence, StorageError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,34 +26,15 @@ impl World {
 
     /// One more process; `port` tells its address.
     async fn process(&self, port: u16) -> Leases {
-        let location = LakeLocation::Folder(self.folder.path().to_owned());
-        let lake = Lake::open(&location, &storage(), self.clock.clone()).await.unwrap();
+        let lake = open_lake(&self.folder, &testing::config(), self.clock.clone()).await;
         let leases = Leases::new(&lake, self.clock.clone(), &config()).unwrap();
         leases.set_address(address(port));
         leases
     }
 
     async fn list(&self) -> Vec<LeaseRecord> {
-        let location = LakeLocation::Folder(self.folder.path().to_owned());
-        let lake = Lake::open(&location, &storage(), self.clock.clone()).await.unwrap();
+        let lake = open_lake(&self.folder, &testing::config(), self.clock.clone()).await;
         Leases::list(&lake).await.unwrap()
-    }
-}
-
-fn storage() -> StorageConfig {
-    StorageConfig {
-        target_file_size: ByteSize(64 << 20),
-        row_group_rows: 1_000,
-        compression_level: 1,
-        poll_interval: Span::from_millis(0),
-        metadata_cache: ByteSize(1 << 20),
-        s3: S3Config {
-            endpoint: String::new(),
-            region: String::new(),
-            access_key_id: Secret::default(),
-            secret_access_key: Secret::default(),
-            allow_http: false,
-        },
     }
 }
 
@@ -62,7 +43,7 @@ fn config() -> LeaseConfig {
 }
 
 fn address(port: u16) -> Address {
-    Address { http: format!("10.0.0.{port}:8080"), grpc: format!("10.0.0.{port}:50051") }
+    Address { http: format!("http://10.0.0.{port}:8080"), grpc: format!("grpc://10.0.0.{port}:50051") }
 }
 
 fn held(number: u64) -> Acquired {
@@ -227,13 +208,16 @@ fn a_config_in_which_one_lost_renewal_ends_a_lease_is_refused() {
 
 #[tokio::test]
 async fn the_stored_form_is_pinned() {
-    let stored = r#"{"format":1,"holder":"00000000-0000-0000-0000-000000000007","http":"a:1","grpc":"a:2","fence":3,"renewals":4,"renewed_at":5,"process":{"machine":"m","pid":6,"started":7}}"#;
+    let stored = r#"{"format":1,"holder":"00000000-0000-0000-0000-000000000007","http":"https://a:1","grpc":"grpc+tls://a:2","fence":3,"renewals":4,"renewed_at":5,"process":{"machine":"m","pid":6,"started":7}}"#;
     let documents = Documents::new(Arc::new(InMemory::new()), "leases/clicks");
     documents.put_after(DocumentVersion(0), stored.into()).await.unwrap();
     let (_, content) = documents.latest().await.unwrap().unwrap();
     let record = LeaseRecord::decode("clicks", &content).unwrap();
-    assert_eq!((record.fence, record.renewals, &*record.address.grpc), (3, 4, "a:2"));
+    assert_eq!((record.fence, record.renewals, &*record.address.grpc), (3, 4, "grpc+tls://a:2"));
     assert_eq!(record.encode().unwrap(), stored);
+    let earlier = stored.replace("https://", "").replace("grpc+tls://", "");
+    let address = LeaseRecord::decode("clicks", earlier.as_bytes()).unwrap().address;
+    assert_eq!((&*address.http, &*address.grpc), ("http://a:1", "grpc://a:2"), "written by a process that knew no TLS");
     let later = stored.replace("\"format\":1", "\"format\":2");
     let error = LeaseRecord::decode("clicks", later.as_bytes()).unwrap_err();
     assert!(matches!(error, StorageError::Damaged { .. }), "{error}");

@@ -136,14 +136,14 @@ impl Run {
         });
         let labels = [("table", self.key.0.as_ref()), ("work", self.key.1.as_str())];
         let count = |name, help, by| metrics().count(name, help, &labels, by);
-        count("adlake_maintenance_runs", "Runs of maintenance work", 1);
-        count("adlake_maintenance_errors", "Runs that failed", u64::from(error.is_some()));
-        count("adlake_maintenance_files_in", "Files rewritten, expired or deleted", cost.files_in);
-        count("adlake_maintenance_files_out", "Files written", cost.files_out);
-        count("adlake_maintenance_bytes_in", "Bytes rewritten, expired or deleted", cost.bytes_in);
-        count("adlake_maintenance_bytes_out", "Bytes written", cost.bytes_out);
+        count("maintenance_runs", "Runs of maintenance work", 1);
+        count("maintenance_errors", "Runs that failed", u64::from(error.is_some()));
+        count("maintenance_files_in", "Files rewritten, expired or deleted", cost.files_in);
+        count("maintenance_files_out", "Files written", cost.files_out);
+        count("maintenance_bytes_in", "Bytes rewritten, expired or deleted", cost.bytes_in);
+        count("maintenance_bytes_out", "Bytes written", cost.bytes_out);
         let seconds = duration.as_secs_f64();
-        metrics().observe_seconds("adlake_maintenance_seconds", "Time of one run", &labels, seconds);
+        metrics().observe_seconds("maintenance_seconds", "Time of one run", &labels, seconds);
     }
 }
 

@@ -3,6 +3,10 @@
 use serde::Deserialize;
 
 use crate::base::{ByteSize, Span};
+use crate::storage::StorageError;
+
+/// Files without a version that are younger than this belong to loads, refreshes and deletes that are at work.
+const RETAIN_LEAST: Span = Span::from_secs(600);
 
 /// `[maintenance]` in the configuration. Files grow to `storage.target_file_size`.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,4 +35,25 @@ pub struct MaintenanceConfig {
     pub retain_min: Span,
     /// After an error the same work on the same table waits this long.
     pub retry_after: Span,
+}
+
+impl MaintenanceConfig {
+    /// # Errors
+    /// When vacuum could delete files that running loads will commit.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        let invalid = |message: String| Err(StorageError::Invalid { message });
+        let Self { retain_min, vacuum_retention, .. } = self;
+        if *retain_min < RETAIN_LEAST {
+            return invalid(format!(
+                "maintenance.retain_min ({retain_min}) must be at least {RETAIN_LEAST}: VACUUM could delete files that running \
+                 loads will commit"
+            ));
+        }
+        if vacuum_retention < retain_min {
+            return invalid(format!(
+                "maintenance.vacuum_retention ({vacuum_retention}) must not be shorter than maintenance.retain_min ({retain_min})"
+            ));
+        }
+        Ok(())
+    }
 }

@@ -55,10 +55,19 @@ pub struct Maintainer {
 
 impl Maintainer {
     /// `task` gives memory, spill folder and the lake's files.
-    pub fn new(lake: Lake, config: MaintenanceConfig, clock: Clock, task: Arc<TaskContext>) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// Settings by which files could be deleted that are needed.
+    pub fn new(
+        lake: Lake,
+        config: MaintenanceConfig,
+        clock: Clock,
+        task: Arc<TaskContext>,
+    ) -> Result<Arc<Self>, StorageError> {
+        config.check()?;
         let target_bytes = lake.target_file_bytes();
         let (turn, due) = (tokio::sync::Mutex::default(), Mutex::default());
-        Arc::new(Self { lake, config, target_bytes, clock, task, turn, due })
+        Ok(Arc::new(Self { lake, config, target_bytes, clock, task, turn, due }))
     }
 
     /// Time between two looks at all tables; `None` when tables are not to be changed by themselves.
@@ -253,7 +262,7 @@ impl Maintainer {
     fn tell_files(&self, table: &Table) {
         let (files, small) = (table.current().file_count(), table.current().small_file_count(self.target_bytes));
         let labels = [("table", table.path())];
-        metrics().set("adlake_table_files", "Files of the newest version", &labels, files as f64);
-        metrics().set("adlake_table_small_files", "Files of less than half the target size", &labels, small as f64);
+        metrics().set("table_files", "Files of the newest version", &labels, files as f64);
+        metrics().set("table_small_files", "Files of less than half the target size", &labels, small as f64);
     }
 }

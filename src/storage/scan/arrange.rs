@@ -139,7 +139,7 @@ fn sort_key(layout: &Layout, place: usize) -> PhysicalSortExpr {
     PhysicalSortExpr::new(Arc::new(column), SortOptions { descending: false, nulls_first: false })
 }
 
-fn partitioned(file: &DataFile) -> PartitionedFile {
+pub(super) fn partitioned(file: &DataFile) -> PartitionedFile {
     let meta = ObjectMeta {
         location: file.location.clone(),
         last_modified: file.modified,

@@ -21,9 +21,16 @@
 mod arrange;
 mod provider;
 mod prune;
+mod quantiles;
+mod selector;
 mod summary;
 
 pub(crate) use provider::LakeTable;
+pub use provider::rows_left;
+pub(in crate::storage) use quantiles::time_range;
+pub use quantiles::{TimeWindow, quantiles, time_ranges};
+pub use selector::RowPredicate;
+pub(crate) use selector::Selector;
 
 /// Sets what scans rely on. DataFusion 55 lets an idle partition read files of its neighbour's group, one after another,
 /// and its limit push-down forgets that a declared order forbids that (`ORDER BY … LIMIT` then gave wrong rows); groups

@@ -75,6 +75,14 @@ impl LakeTable {
         conjunction_opt(filters.iter().filter_map(physical))
     }
 
+    /// The files that may hold rows which pass the filters, by their statistics.
+    pub fn files_for(&self, state: &dyn Session, filters: &[Expr]) -> Vec<Arc<DataFile>> {
+        let predicate = self.predicate(state, filters);
+        let max_in_list_size = state.config_options().execution.parquet.max_in_list_size;
+        let kept = prune(&self.layout, &self.segments, predicate.as_ref(), max_in_list_size);
+        kept.iter().flat_map(Kept::files).cloned().collect()
+    }
+
     /// Whether the rows wanted are few and lie together, so that deciding on the filter columns first and decoding the
     /// others only for matching rows pays: an equality on a column the files are sorted by or have a bloom filter for.
     fn is_selective(&self, filters: &[Expr]) -> bool {
@@ -86,6 +94,26 @@ impl LakeTable {
         };
         let conjuncts = filters.iter().flat_map(split_conjunction);
         conjuncts.filter_map(equality_column).any(is_key)
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.segments.iter().flat_map(|segment| segment.files())
+    }
+
+    pub(super) fn root(&self) -> &TableRoot {
+        &self.root
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Rows of the files that may hold some that pass `filters`.
+    fn rows_left(&self, state: &dyn Session, filters: &[Expr]) -> u64 {
+        let predicate = self.predicate(state, filters);
+        let max_in_list_size = state.config_options().execution.parquet.max_in_list_size;
+        let kept = prune(&self.layout, &self.segments, predicate.as_ref(), max_in_list_size);
+        summary(&self.layout, &kept, &[]).num_rows.get_value().map_or(0, |rows| *rows as u64)
     }
 
     fn source(&self, state: &dyn Session, filters: &[Expr]) -> ParquetSource {
@@ -147,6 +175,12 @@ impl LakeTable {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// Rows that a scan of `provider` with `filters` reads: of the files that statistics do not rule out. None: it is no table of a lake.
+/// No file is opened; types in the filters are settled.
+pub fn rows_left(provider: &dyn TableProvider, state: &dyn Session, filters: &[Expr]) -> Option<u64> {
+    provider.downcast_ref::<LakeTable>().map(|table| table.rows_left(state, filters))
 }
 
 struct ScanRequest<'a> {

@@ -88,6 +88,9 @@ pub(super) struct RemoveFile {
     pub deletion_timestamp: i64,
     pub data_change: bool,
     pub size: u64,
+    /// Where rows go with the file: how many, and the extremes of their times, which is what views need to know of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stats: Option<String>,
 }
 
 /// The lines of a commit as the content of its file.

@@ -16,7 +16,7 @@ use crate::storage::{StorageError, TableSnapshot, TableSpec};
 impl Table {
     /// Adds a nullable column at the end.
     pub async fn add_column(&self, field: FieldRef) -> Result<TableVersion, StorageError> {
-        let _turn = self.writing.lock().await;
+        let _turn = self.turn().await?;
         let field = storable_field(&field)?;
         for _ in 0..RACES_MAX {
             let base = self.refresh().await?;

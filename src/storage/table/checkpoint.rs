@@ -17,6 +17,8 @@ impl Table {
         if version.0 == 0 || !version.0.is_multiple_of(INTERVAL) {
             return;
         }
+        // Whoever commits holds it too; not to be had when the table is about to be dropped.
+        let Ok(life) = self.life.clone().try_read_owned() else { return };
         let path = self.parts.path.clone();
         let mut table = DeltaTable::new(self.parts.log_store.clone());
         let run = self.parts.board.begin(&path, Work::Checkpoint, self.parts.clock.now(), 0);
@@ -25,6 +27,7 @@ impl Table {
                 Ok(()) => create_checkpoint(&table, None).await,
                 Err(error) => Err(error),
             };
+            drop(life);
             run.end(made.as_ref().map(|()| Cost::default()));
             match made {
                 Ok(()) => tracing::debug!(table = %path, %version, "checkpoint made"),

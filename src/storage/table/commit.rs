@@ -9,7 +9,7 @@
 //!
 //! Within this process one commit per table runs at a time; between processes the PUT decides. An append never conflicts
 //! with another commit, since rows it adds do not depend on rows it did not see; whoever depends on what it read says so
-//! by `expected`.
+//! by `expected`, or names the files it puts its own in the place of.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,11 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use super::action::{self, Action, CommitInfo, RemoveFile, Txn};
+use super::action::{self, Action, CommitInfo, Txn};
 use super::handle::TableParts;
 use super::log::Put;
+use super::removal::{Rows, removal};
+use super::replace::leaving;
 use super::{CommitMode, CommitOutcome, CommitRequest, Fence, StagedFile, Table, TableVersion};
 use crate::base::Timestamp;
 use crate::storage::{StorageError, TableSnapshot, TableSpec};
@@ -47,6 +49,8 @@ enum Decision {
     Moved {
         expected: TableVersion,
     },
+    /// A file to be replaced is not there.
+    FilesGone,
     /// A later holder of the lease has committed.
     Fenced,
     Write(TableVersion),
@@ -64,6 +68,7 @@ fn decide(base: &TableSnapshot, request: &CommitRequest) -> Decision {
     }
     match request.expected {
         Some(expected) if expected != base.version() => Decision::Moved { expected },
+        _ if leaving(base, &request.mode).is_none() => Decision::FilesGone,
         _ => Decision::Write(TableVersion(base.version().0 + 1)),
     }
 }
@@ -88,7 +93,7 @@ impl Table {
     /// One atomic commit. On any error of the commit itself the version is read back before answering (the PUT may have
     /// landed); `CommitUnknown` when even that could not be known: committing the same transaction again settles it.
     pub async fn commit(&self, request: CommitRequest) -> Result<CommitOutcome, StorageError> {
-        let _turn = self.writing.lock().await;
+        let _turn = self.turn().await?;
         let commit_id = Uuid::new_v4();
         for _ in 0..RACES_MAX {
             let base = self.refresh().await?;
@@ -100,6 +105,10 @@ impl Table {
                 Decision::Moved { expected } => {
                     let (table, current) = (self.parts.path.clone(), base.version());
                     return Err(StorageError::VersionMoved { table, expected, current });
+                }
+                Decision::FilesGone => {
+                    let (table, current) = (self.parts.path.clone(), base.version());
+                    return Err(StorageError::FilesGone { table, current });
                 }
                 Decision::Fenced => return Err(StorageError::Fenced { table: self.parts.path.clone() }),
                 Decision::Write(version) => version,
@@ -172,25 +181,8 @@ fn actions(base: &TableSnapshot, request: &CommitRequest, commit_id: Uuid, at: T
         let txn = Txn { app_id: fence.app_id.clone(), version: fence.version(), last_updated: at.millis() };
         actions.push(Action::Txn(txn));
     }
-    if request.mode == CommitMode::Replace {
-        actions.extend(base.index().files().map(|file| {
-            let path = encoded(file.relative.as_ref());
-            Action::Remove(RemoveFile { path, deletion_timestamp: at.millis(), data_change: true, size: file.size })
-        }));
-    }
+    let leaving = leaving(base, &request.mode).into_iter().flatten();
+    actions.extend(leaving.map(|file| Action::Remove(removal(base, file, (Rows::Leave, at)))));
     actions.extend(request.files.iter().map(|file| Action::Add(file.add.clone())));
     actions
-}
-
-/// A path as the log writes it: URL-encoded.
-pub(super) fn encoded(relative: &str) -> String {
-    let mut text = String::with_capacity(relative.len());
-    for byte in relative.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~/=+:@,!$&'()*;".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use futures::stream;
 
+use super::action::CommitInfo;
 use super::{CommitRecord, Table, TableVersion};
 use crate::base::Timestamp;
 use crate::storage::StorageError;
@@ -21,14 +22,24 @@ impl Table {
         let mut records = Vec::new();
         while let Some((version, info)) = reads.next().await {
             let Some(info) = info? else { break };
-            let own = info.adlake.map(|own| own.info.into_iter().collect()).unwrap_or_default();
-            records.push(CommitRecord {
-                version,
-                committed_at: Timestamp::from_millis(info.timestamp),
-                operation: info.operation,
-                info: serde_json::Value::Object(own),
-            });
+            records.push(record(version, info));
         }
         Ok(records)
+    }
+
+    /// The commit of one version; `None` where the log was cleaned up.
+    pub async fn commit_of(&self, version: TableVersion) -> Result<Option<CommitRecord>, StorageError> {
+        let info = self.parts.commit_info(version).await?;
+        Ok(info.map(|info| record(version, info)))
+    }
+}
+
+fn record(version: TableVersion, info: CommitInfo) -> CommitRecord {
+    let own = info.adlake.map(|own| own.info.into_iter().collect()).unwrap_or_default();
+    CommitRecord {
+        version,
+        committed_at: Timestamp::from_millis(info.timestamp),
+        operation: info.operation,
+        info: serde_json::Value::Object(own),
     }
 }

@@ -14,14 +14,20 @@
 
 mod action;
 mod alter;
+mod changes;
 mod checkpoint;
 mod commit;
+mod committed;
 mod compact;
+mod delete;
 mod expire;
 mod handle;
 mod history;
 mod log;
 mod log_cleanup;
+mod presence;
+mod removal;
+mod replace;
 mod request;
 mod rewrite;
 mod vacuum;
@@ -30,8 +36,14 @@ mod write;
 pub(crate) use compact::{CompactionLimits, Eagerness, is_small};
 pub(crate) use handle::TableParts;
 pub(crate) use rewrite::{CompactionTask, RewriteContext};
+pub use write::Slice;
+pub(crate) use write::encoded_bytes;
 
+pub use changes::{ChangedFiles, TableChanges};
+pub use committed::CommittedRows;
+pub use delete::{DeleteOptions, DeleteProgress, DeleteReport};
 pub use handle::Table;
+pub use replace::FileSummary;
 pub use request::{
     CommitMode, CommitOutcome, CommitRecord, CommitRequest, Fence, InputOrder, StagedFile, TableVersion, Transaction,
     WriteOptions,

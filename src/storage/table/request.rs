@@ -1,6 +1,6 @@
 //! The words of writing: versions, what is to be committed, what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -62,12 +62,16 @@ pub struct CommitRequest {
 }
 
 /// What happens to the files already there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitMode {
     /// Add files.
     Append,
     /// Remove all present files, then add.
     Replace,
+    /// Remove the files of these names ([`FileSummary::name`](super::FileSummary::name)), then add. Other commits in between
+    /// do not matter as long as all of the files are there; else `FilesGone`, and the staged files stay for another try or
+    /// [`Table::discard`](super::Table::discard).
+    ReplaceFiles(BTreeSet<String>),
 }
 
 /// The newest step of one application, stored with a commit.

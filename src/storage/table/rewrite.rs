@@ -34,10 +34,11 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::action::{self, Action, CommitInfo, RemoveFile};
-use super::commit::{RACES_MAX, Told, encoded};
+use super::action::{self, Action, CommitInfo};
+use super::commit::{RACES_MAX, Told};
 use super::compact::{Candidate, CompactionLimits, Eagerness, decide};
 use super::log::Put;
+use super::removal::{Rows, removal};
 use super::{InputOrder, StagedFile, Table, TableVersion, WriteOptions};
 use crate::storage::index::DataFile;
 use crate::storage::scan::LakeTable;
@@ -180,7 +181,7 @@ impl Table {
     }
 
     async fn try_commit_change(&self, change: &FileChange) -> Result<Option<TableVersion>, StorageError> {
-        let _turn = self.writing.lock().await;
+        let _turn = self.turn().await?;
         let commit_id = Uuid::new_v4();
         for _ in 0..RACES_MAX {
             let base = self.refresh().await?;
@@ -202,14 +203,8 @@ impl Table {
     fn change_actions(&self, base: &TableSnapshot, change: &FileChange, commit_id: Uuid) -> Vec<Action> {
         let at = self.parts.clock.now().max(base.committed_at());
         let info = CommitInfo::new(change.operation, at, commit_id, change.info.clone());
-        let removed = change.removed.iter().map(|file| {
-            Action::Remove(RemoveFile {
-                path: encoded(file.relative.as_ref()),
-                deletion_timestamp: at.millis(),
-                data_change: change.loses_rows,
-                size: file.size,
-            })
-        });
+        let rows = if change.loses_rows { Rows::Leave } else { Rows::Stay };
+        let removed = change.removed.iter().map(|file| Action::Remove(removal(base, file, (rows, at))));
         let added = change.added.iter().map(|file| Action::Add(file.add.clone()));
         std::iter::once(Action::CommitInfo(info)).chain(removed).chain(added).collect()
     }

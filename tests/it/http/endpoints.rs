@@ -202,7 +202,7 @@ async fn the_openapi_document_follows_the_catalog() {
     assert_eq!(count["summary"], "How many clicks an ad got.");
     let names: Vec<&str> =
         count["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["ad_id", "from", "to", "filter"]);
+    assert_eq!(names, ["ad_id", "from", "to", "filter", "adlake-max-staleness"]);
     let content = &count["responses"]["200"]["content"]["application/json"]["schema"];
     assert_eq!(content["properties"]["count"]["type"][0], "integer", "{content}");
     let limit = &after["paths"]["/v1/ads/top"]["get"]["parameters"][0];

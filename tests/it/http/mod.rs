@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod errors;
+mod freshness;
 mod rows;
 mod sql;
 mod streaming;
@@ -35,10 +36,10 @@ impl Server {
         // Other tests may have installed it before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let location = folder.path().join("lake").display().to_string();
-        let fixed = [("lake.location", location.as_str()), ("lake.sql", ""), ("http.port", "0"), ("flight.port", "0")];
+        let fixed = [("lake.sql", ""), ("http.port", "0"), ("flight.port", "0")];
         let fixed = fixed.into_iter().chain(settings.iter().copied());
-        let overrides: Vec<(String, String)> = fixed.map(|(key, value)| (key.into(), value.into())).collect();
+        let mut overrides = crate::place::settings(folder.path());
+        overrides.extend(fixed.map(|(key, value)| (key.into(), value.into())));
         let loaded = config::load(None, &[], &overrides).unwrap();
         let clock = Clock::manual(NOON);
         let running = App::open(loaded, clock.clone()).await.unwrap().serve().await.unwrap();

@@ -117,3 +117,26 @@ async fn the_clock_is_the_servers() {
     assert_eq!(server.rows("SELECT CAST(now() AS VARCHAR) LIKE '2017-11-07%13:00:00%'").await, json!([[true]]));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn files_are_loaded_from_allowed_places_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path).display().to_string();
+    std::fs::create_dir(at("in")).unwrap();
+    std::fs::write(at("in/a.ndjson"), "{\"a\":1}\n").unwrap();
+    std::fs::write(at("secret.ndjson"), "{\"a\":2}\n").unwrap();
+    std::os::unix::fs::symlink(at("secret.ndjson"), at("in/link.ndjson")).unwrap();
+    let server = Server::with(&[("query.allowed_locations", &at("in"))]).await;
+    server.run("CREATE TABLE t (a BIGINT)").await;
+    server.run(&format!("COPY INTO t FROM '{}'", at("in/a.ndjson"))).await;
+    for place in ["secret.ndjson", "in/link.ndjson", "in/*.ndjson", "nowhere.ndjson", "in/../secret.ndjson"] {
+        let problem = problem_of(server.sql(&format!("COPY INTO t FROM '{}'", at(place))), 403).await;
+        says(&problem, "query.allowed_locations");
+    }
+    assert_eq!(server.rows("SELECT a FROM t").await, json!([[1]]));
+    server.stop().await;
+    let server = Server::start().await;
+    server.run("CREATE TABLE t (a BIGINT)").await;
+    problem_of(server.sql(&format!("COPY INTO t FROM '{}'", at("in/a.ndjson"))), 403).await;
+    server.stop().await;
+}

@@ -118,7 +118,7 @@ async fn missing_things_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_cannot_be_written_are_not_acknowledged() {
     let lake = Process::with_clicks().await;
-    let table = lake.folder.path().join("lake/tables/clicks");
+    let table = crate::place::files(lake.folder.path()).join("tables/clicks");
     let before: Vec<_> = std::fs::read_dir(&table).unwrap().map(|entry| entry.unwrap().path()).collect();
     lake.append("clicks", &click(1, "2017-11-07T11:00:00Z")).await;
     let partition =

@@ -145,8 +145,8 @@ async fn the_rate_is_kept_and_the_folder_can_change() {
     landing.process.sql("ALTER TABLE t RESET (landing_rate)").await;
     assert_eq!(landing.look().await, (1, 0, 0));
 
-    let inside = landing.process.folder.path().join("lake/tables");
-    for inside in [inside.display().to_string(), format!("{}/../lake/*", inside.display())] {
+    let inside = format!("{}/tables", crate::place::location(landing.process.folder.path()));
+    for inside in [inside.clone(), format!("{inside}/../tables/*")] {
         let refused = landing.process.try_sql(&format!("ALTER TABLE t SET (landing='{inside}')")).await.unwrap_err();
         assert!(refused.contains("is inside the lake"), "{refused}");
     }
@@ -165,19 +165,20 @@ async fn a_served_lake_watches_by_itself() {
     let root = folder.path().to_owned();
     let at = |name: &str| root.join(name).display().to_string();
     let settings = [
-        ("lake.location", at("lake")),
         ("lake.sql", String::new()),
         ("http.port", "0".to_owned()),
         ("flight.port", "0".to_owned()),
         ("ingest.landing_interval", "5ms".to_owned()),
     ];
-    let overrides: Vec<(String, String)> = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut overrides = crate::place::settings(folder.path());
+    overrides.extend(settings.map(|(key, value)| (key.to_owned(), value)));
     let loaded = config::load(None, &[], &overrides).unwrap();
-    let running = App::open(loaded, Clock::system()).await.unwrap().serve().await.unwrap();
+    let clock = Clock::system();
+    let running = App::open(loaded, clock.clone()).await.unwrap().serve().await.unwrap();
     std::fs::create_dir(folder.path().join("in")).unwrap();
     std::fs::write(folder.path().join("in/a.csv"), "id\n1\n2\n").unwrap();
-    let session = adlake::query::Session::new("test", "test", adlake::query::Origin::Internal);
-    let process = Process { app: running.app.clone(), session, folder: std::sync::Arc::new(folder) };
+    let process = crate::process::Process::of(running.app.clone(), clock).await;
+    let process = Process { process, folder: std::sync::Arc::new(folder) };
     process.sql(&format!("CREATE TABLE t (id BIGINT) WITH (landing='{}')", at("in"))).await;
     let loaded = async {
         while process.count("t").await == 0 {

@@ -1,6 +1,7 @@
 //! Rows in, exactly once, over a real lake: requests, INSERT, files, snapshot tables, bad input, two processes.
 
 mod bad_input;
+mod deleting;
 mod files;
 mod landing;
 mod maintenance;
@@ -11,24 +12,17 @@ mod snapshots;
 mod streaming;
 mod validation;
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use adlake::app::App;
-use adlake::base::{Clock, Timestamp};
-use adlake::config;
 use adlake::ingest::{
     AppendReport, AppendRequest, FileReport, FileStatus, IngestError, LoadProgress, LoadRequest, Payload, Producer,
 };
-use adlake::query::{Origin, Outcome, Request, Session};
-use arrow::record_batch::RecordBatch;
-use arrow::util::display::array_value_to_string;
-use futures::TryStreamExt;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// 2017-11-07T12:00:00Z.
-const NOON: Timestamp = Timestamp(1_510_056_000_000_000);
+use crate::process::{self, Given, texts};
 
 const CLICKS: &str = "CREATE TABLE clicks (event_id VARCHAR NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, \
      ad_id VARCHAR, price_micros BIGINT, CHECK (price_micros >= 0)) \
@@ -37,9 +31,16 @@ const CLICKS: &str = "CREATE TABLE clicks (event_id VARCHAR NOT NULL, event_time
 
 /// One process over a lake in a temporary folder.
 struct Process {
-    app: App,
-    session: Arc<Session>,
+    process: process::Process,
     folder: Arc<TempDir>,
+}
+
+impl Deref for Process {
+    type Target = process::Process;
+
+    fn deref(&self) -> &process::Process {
+        &self.process
+    }
 }
 
 struct Silent;
@@ -67,26 +68,15 @@ impl Process {
     }
 
     async fn over(folder: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
-        let location = folder.path().join("lake").display().to_string();
-        let fixed = [("lake.location", location.as_str()), ("lake.sql", "")];
-        let overrides: Vec<(String, String)> =
-            fixed.into_iter().chain(settings.iter().copied()).map(|(key, value)| (key.into(), value.into())).collect();
-        let loaded = config::load(None, &[], &overrides).unwrap();
-        let app = App::open(loaded, Clock::manual(NOON)).await.unwrap();
-        Self { app, session: Session::new("test", "test", Origin::Internal), folder }
+        Self { process: process::Process::over(folder.path(), settings).await, folder }
     }
 
     /// Rows of a statement as text; what a command says, or its details.
     async fn try_sql(&self, sql: &str) -> Result<Vec<String>, String> {
-        let answer =
-            self.app.engine.execute(Request::new(sql, &self.session)).await.map_err(|error| error.to_string())?;
-        match answer.outcome {
-            Outcome::Done { message, .. } => Ok(answer.details.map_or(vec![message], |details| texts(&[details]))),
-            Outcome::Rows(stream) => {
-                let batches: Vec<_> = stream.try_collect().await.map_err(|error| error.to_string())?;
-                Ok(texts(&batches))
-            }
-        }
+        Ok(match self.given(&self.session, sql).await? {
+            Given::Done(message, details) => details.map_or(vec![message], |details| texts(&[details], " ", "")),
+            Given::Rows(batches) => texts(&batches, " ", ""),
+        })
     }
 
     async fn sql(&self, sql: &str) -> Vec<String> {
@@ -146,7 +136,7 @@ impl Process {
                 })
                 .sum()
         }
-        walk(&self.folder.path().join("lake/tables"))
+        walk(&crate::place::files(self.folder.path()).join("tables"))
     }
 }
 
@@ -157,16 +147,4 @@ fn counts(report: &FileReport) -> (FileStatus, u64, u64, u64) {
 /// One click as NDJSON.
 fn click(id: impl std::fmt::Display, time: &str) -> String {
     format!("{{\"event_id\":\"{id}\",\"event_time\":\"{time}\",\"ad_id\":\"a\",\"price_micros\":5}}\n")
-}
-
-/// Rows as text, columns separated by spaces.
-fn texts(batches: &[RecordBatch]) -> Vec<String> {
-    let mut rows = Vec::new();
-    for batch in batches {
-        for row in 0..batch.num_rows() {
-            let value = |column: &Arc<dyn arrow::array::Array>| array_value_to_string(column, row).unwrap();
-            rows.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
-        }
-    }
-    rows
 }

@@ -1,5 +1,11 @@
 //! Appends and INSERT.
 
+use std::time::Duration;
+
+use adlake::base::{Classify, Kind};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,4 +112,36 @@ async fn tables_without_event_key_take_everything() {
     let array = Payload::JsonArray("[{\"a\":2},{\"a\":\"x\"}]".into());
     let array = lake.request("t", array).await.unwrap();
     assert_eq!((array.accepted, array.rejected[0].line), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_under_way_are_told_what_became_of_their_table() {
+    let lake = Arc::new(Process::start().await);
+    let batch = RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
+    for create in ["CREATE TABLE t (a BIGINT)", "CREATE TABLE t (a BIGINT NOT NULL) WITH (kind='snapshot', key='a')"] {
+        for (made_again, kind, words) in [
+            (false, Kind::NotFound, "table or view 't' not found"),
+            (true, Kind::Conflict, "table 't' was dropped and made again while the rows came in; send them again"),
+        ] {
+            lake.sql(create).await;
+            let (there, row) = (lake.clone(), batch.clone());
+            let meanwhile = async move {
+                there.sql("DROP TABLE t").await;
+                if made_again {
+                    there.app.clock.advance(Duration::from_secs(1));
+                    there.sql(create).await;
+                }
+                Ok(row)
+            };
+            let rows = RecordBatchStreamAdapter::new(batch.schema(), futures::stream::once(meanwhile));
+            let ingestor = &lake.app.ingestor;
+            let inserted = ingestor.append_stream("t", Box::pin(rows), Arc::default(), CancellationToken::new()).await;
+            let error = inserted.unwrap_err();
+            assert_eq!((error.kind(), error.public_message().as_str()), (kind, words), "{create}");
+            if made_again {
+                assert_eq!(lake.count("t").await, 0);
+                lake.sql("DROP TABLE t").await;
+            }
+        }
+    }
 }

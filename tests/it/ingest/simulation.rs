@@ -1,17 +1,15 @@
 //! Seeded simulation: two processes over one lake, random requests with repeats, abandoned requests, crashes, compaction,
 //! little memory for keys. After every seed each acknowledged event is there once, no other twice.
-//!
-//! `ADLAKE_SEEDS=2000` runs that many seeds; a failure names its seed, `ADLAKE_SEED=17` runs that one alone.
+//! See `seeds` for how to run more of them.
 
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::task::Poll;
 
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::seeds::abandon;
 
 const SEEDS: u64 = 30;
 const STEPS: usize = 24;
@@ -29,28 +27,9 @@ struct World {
     sequences: [i64; 3],
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 /// An event's day follows from its id, so that a repeat is the same event.
 fn body(ids: &[u32]) -> String {
     ids.iter().map(|id| click(*id, &format!("2017-11-{:02}T11:00:00Z", id % 7 + 1))).collect()
-}
-
-/// Polls the work a few times, then lets it fall, as a crash or a lost client would.
-async fn abandon<F: Future>(work: F, polls: u32) -> Option<F::Output> {
-    let mut work = Box::pin(work);
-    let mut left = polls;
-    std::future::poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending if left == 0 => Poll::Ready(None),
-        Poll::Pending => {
-            left -= 1;
-            Poll::Pending
-        }
-    })
-    .await
 }
 
 impl World {
@@ -171,13 +150,5 @@ async fn simulate(seed: u64) -> Result<(), String> {
 
 #[test]
 fn whatever_happens_every_acknowledged_event_is_there_once() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let seeds = match number("ADLAKE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("ADLAKE_SEEDS").unwrap_or(SEEDS),
-    };
-    for seed in seeds {
-        let outcome = runtime.block_on(simulate(seed));
-        assert!(outcome.is_ok(), "ADLAKE_SEED={seed}: {}", outcome.unwrap_err());
-    }
+    crate::seeds::run(SEEDS, simulate);
 }

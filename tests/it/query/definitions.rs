@@ -23,7 +23,9 @@ fn plan_of(lab: &Lab, texts: &[&str]) -> Plan {
 
 /// Folders of tables on disk.
 fn folders(lab: &Lab) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(lab.folder.path().join("lake/tables")) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(crate::place::files(lab.folder.path()).join("tables")) else {
+        return Vec::new();
+    };
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names

@@ -1,6 +1,7 @@
 //! Statements and errors, two lines each: what a text means, in short, or its error.
 
 mod objects;
+mod refresh;
 mod tables;
 
 use super::*;
@@ -26,6 +27,7 @@ fn show(statement: &Statement) -> String {
     match statement {
         Statement::Query(text) => format!("query {text}"),
         Statement::Insert { table, columns, source } => format!("insert {table} {columns:?} {source}"),
+        Statement::Delete(delete) => format!("delete {} {}", delete.table, delete.sql),
         Statement::Create(create) => show_create(create),
         Statement::Drop(drop) => {
             format!("drop {} {} if_exists={} cascade={}", drop.kind, drop.name, drop.if_exists, drop.cascade)
@@ -33,11 +35,15 @@ fn show(statement: &Statement) -> String {
         Statement::AlterAddColumn(alter) => {
             format!("add {} {} {}", alter.table, alter.field.name(), alter.field.data_type())
         }
-        Statement::AlterOptions(alter) => format!("alter {} {:?}", alter.table, alter.changes),
+        Statement::AlterOptions(alter) => format!("alter {} {} {:?}", alter.kind, alter.name, alter.changes),
         Statement::Replay(replay) => format!("replay {} {:?}", replay.table, replay.predicate),
-        Statement::Refresh(refresh) => format!("refresh {} full={}", refresh.view, refresh.full),
+        Statement::Refresh(refresh) => format!("refresh {} {:?}", refresh.view, refresh.scope),
+        Statement::ExplainRefresh { view } => format!("explain refresh {view}"),
+        Statement::Verify { view, range } => format!("verify {view} {range:?}"),
+        Statement::Advise { query } => format!("advise {query:?}"),
         Statement::Copy(copy) => format!("copy {} from {} {:?}", copy.table, copy.from, copy.options),
         Statement::Maintain(maintain) => format!("{} {:?}", maintain.table, maintain.work),
+        Statement::Security(statement) => format!("{statement:?}"),
         Statement::Show(target) => format!("show {target:?}"),
         Statement::Describe { name } => format!("describe {name}"),
         Statement::Set { key, value } => format!("set {key} = {value}"),
@@ -130,19 +136,13 @@ fn changes() {
     );
     check(
         "ALTER TABLE t SET (on_error='fail', lateness='3 days')",
-        r#"alter t [("on_error", Some("fail")), ("lateness", Some("3 days"))]"#,
+        r#"alter table t [("on_error", Some("fail")), ("lateness", Some("3 days"))]"#,
     );
-    check("ALTER TABLE t RESET (on_error)", r#"alter t [("on_error", None)]"#);
+    check("ALTER TABLE t RESET (on_error)", r#"alter table t [("on_error", None)]"#);
     check("REPLAY REJECTS FROM t", "replay t None");
     check(
         "REPLAY REJECTS FROM t WHERE line = 1 OR (field IN ('a')) -- all",
         r#"replay t Some("line = 1 OR (field IN ('a'))")"#,
-    );
-    check("REFRESH MATERIALIZED VIEW v FULL", "refresh v full=true");
-    check(
-        "REFRESH MATERIALIZED VIEW v BETWEEN '1' AND '2'",
-        "line 1, column 29: REFRESH … BETWEEN is not supported yet: refresh \
-        the whole view",
     );
     check(
         "COPY INTO t FROM 'a/*.csv' WITH (map='a=b, c=d', header=false)",
@@ -176,6 +176,59 @@ fn changes() {
     check("INSERT INTO t WITH x AS (SELECT 1) SELECT * FROM x", "insert t [] WITH x AS (SELECT 1) SELECT * FROM x");
     check("INSERT INTO t (a, a) VALUES (1, 2)", "line 1, column 19: column 'a' is named twice");
     check("INSERT INTO t VALUES (1) RETURNING a", "line 1, column 26: ON CONFLICT and RETURNING are not supported");
+}
+
+#[test]
+fn deletes() {
+    check(
+        "DELETE FROM t WHERE a > 1 AND b IN (SELECT b FROM o);",
+        "delete t DELETE FROM t WHERE a > 1 AND b IN (SELECT b FROM o)",
+    );
+    check("-- why\ndelete from Public.T where TRUE ;", "delete t -- why\ndelete from Public.T where TRUE");
+    let all = |table: &str| {
+        format!(
+            "DELETE without WHERE would delete every row of '{table}'; if that is meant, write WHERE TRUE, or DROP TABLE to be \
+             rid of the table too"
+        )
+    };
+    check("DELETE FROM t", &format!("line 1, column 14: {}", all("t")));
+    check("DELETE FROM t ;", &format!("line 1, column 15: {}", all("t")));
+    check("DELETE t WHERE a = 1", "syntax error at line 1, column 8: expected FROM, found 't'");
+    check(
+        "DELETE FROM t WHERE",
+        "syntax error at line 1, column 20: expected an expression, found the end of the text",
+    );
+    check(
+        "DELETE FROM t WHERE a = 1 b",
+        "syntax error at line 1, column 27: expected the end of the statement, found 'b'",
+    );
+    check("DELETE FROM t (a)", "syntax error at line 1, column 15: expected WHERE, found '('");
+    let join = "DELETE names one table; choose its rows by others with WHERE column IN (SELECT … FROM other)";
+    check("DELETE FROM t USING o WHERE t.a = o.a", &format!("line 1, column 15: {join}"));
+    check("DELETE FROM t, o WHERE t.a = o.a", &format!("line 1, column 14: {join}"));
+    check("DELETE FROM t\nLEFT JOIN o ON t.a = o.a WHERE TRUE", &format!("line 2, column 1: {join}"));
+    let alias = "DELETE takes no alias for its table; write its columns as they are";
+    check("DELETE FROM t AS x WHERE x.a = 1", &format!("line 1, column 15: {alias}"));
+    check("DELETE FROM t x WHERE x.a = 1", &format!("line 1, column 15: {alias}"));
+    let returning = "RETURNING is not supported: select the rows first; the answer is how many went";
+    check("DELETE FROM t RETURNING a", &format!("line 1, column 15: {returning}"));
+    check("DELETE FROM t WHERE TRUE RETURNING a", &format!("line 1, column 26: {returning}"));
+    let limit = "ORDER BY and LIMIT of DELETE are not supported: say in WHERE which rows go";
+    check("DELETE FROM t WHERE TRUE ORDER BY a LIMIT 1", &format!("line 1, column 26: {limit}"));
+    check("DELETE FROM t WHERE TRUE LIMIT 1", &format!("line 1, column 26: {limit}"));
+    check(
+        "DELETE FROM system.rejects WHERE TRUE",
+        "line 1, column 13: nothing is deleted from system tables: they show what is, and follow by themselves",
+    );
+    check(
+        "DELETE FROM other.t WHERE TRUE",
+        "line 1, column 13: 'other.t': objects live in the schema adlake.public; leave the schema out",
+    );
+    check(
+        "DELETE FROM t WHERE a IN (WITH x AS (SELECT 1) INSERT INTO t SELECT 1)",
+        "line 1, column 21: a query cannot contain INSERT, UPDATE, DELETE or MERGE; write INSERT INTO … WITH … SELECT",
+    );
+    check("TRUNCATE TABLE t", "line 1, column 1: TRUNCATE is not supported: DELETE FROM the table WHERE TRUE instead");
 }
 
 #[test]
@@ -253,7 +306,7 @@ proptest! {
     }
 }
 
-const WORDS: [&str; 52] = [
+const WORDS: [&str; 62] = [
     "CREATE",
     "OR",
     "REPLACE",
@@ -279,6 +332,16 @@ const WORDS: [&str; 52] = [
     "WITH",
     "(a='b')",
     "(refresh='manual')",
+    "(strategy='full', rewrite='off')",
+    "(refresh='every 5 m', verify='1%')",
+    "RESET",
+    "REFRESH",
+    "VERIFY",
+    "EXPLAIN",
+    "FULL",
+    "BETWEEN",
+    "AND",
+    "now()",
     "path",
     "=",
     "'x'",

@@ -51,28 +51,6 @@ fn the_kept_text_is_a_plain_create() {
     );
 }
 
-#[test]
-fn materialized_views_are_manual() {
-    check(
-        "CREATE MATERIALIZED VIEW v WITH (refresh='manual', partition_by='day(minute)') AS SELECT * FROM t",
-        "materialized view v reads [\"t\"]: SELECT * FROM t",
-    );
-    check(
-        "CREATE MATERIALIZED VIEW v AS SELECT 1",
-        "line 1, column 28: say how the view is refreshed: WITH (refresh='manual')",
-    );
-    check(
-        "CREATE MATERIALIZED VIEW v WITH (refresh='continuous') AS SELECT 1",
-        "line 1, column 42: refresh='continuous' is not \
-        supported yet: only refresh='manual', with REFRESH MATERIALIZED VIEW",
-    );
-    check(
-        "CREATE MATERIALIZED VIEW v WITH (refresh='manual', rewrite='on') AS SELECT 1",
-        "line 1, column 52: option 'rewrite' is \
-        not supported yet: queries on base tables are not answered from materialized views",
-    );
-}
-
 const ENDPOINT: &str = "-- Clicks of one ad.\n-- Half-open.\nCREATE ENDPOINT e (ad VARCHAR, \"from\" TIMESTAMPTZ DEFAULT now() - \
     INTERVAL '1 hour')\nWITH (path='/v1/ads/{ad}/count', filters='country, ip') AS\nSELECT count(*) AS n FROM clicks WHERE \
     ad_id = $ad AND event_time >= $from AND adlake_filters()";

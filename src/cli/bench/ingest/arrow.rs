@@ -14,6 +14,8 @@ use tonic::Streaming;
 
 use super::Sender;
 use super::drive::{self, Answer, Counts, Refusal};
+use crate::cli::connect::Dialer;
+use crate::cli::failure::Failure;
 
 /// One call on a connection of its own.
 pub struct Wire {
@@ -42,15 +44,15 @@ struct Error {
 }
 
 impl Wire {
-    pub async fn open(address: &str, sender: Sender) -> Result<Self> {
-        let mut client = FlightServiceClient::new(super::grpc::connect(address).await?);
+    pub async fn open(dialer: &Dialer, sender: Sender) -> Result<Self, Failure> {
+        let mut client = FlightServiceClient::new(dialer.channel(|endpoint| endpoint).await?);
         let (messages, sent) = mpsc::channel(1);
         let empty = RecordBatch::new_empty(sender.templates.schema());
         let mut first = batches_to_flight_data(&sender.templates.schema(), vec![empty])?.swap_remove(0);
         first.flight_descriptor = Some(FlightDescriptor::new_path(vec![sender.table.clone()]));
         messages.send(first).await.context("cannot begin DoPut")?;
         let call = client.do_put(ReceiverStream::new(sent)).await;
-        let results = call.with_context(|| format!("grpc://{address} refused DoPut"))?.into_inner();
+        let results = call.with_context(|| format!("{} refused DoPut", dialer.url))?.into_inner();
         Ok(Self { sender, messages, results })
     }
 }

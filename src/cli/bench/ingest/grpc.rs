@@ -6,11 +6,12 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use super::Sender;
 use super::drive::{self, Answer, Counts, Refusal};
+use crate::cli::connect::Dialer;
+use crate::cli::failure::Failure;
 use messages::{AppendReply, AppendRequest};
 
 /// What any client generates from `proto/`.
@@ -26,8 +27,6 @@ pub mod messages {
 }
 
 const PATH: &str = "/adlake.v1.Ingest/AppendStream";
-/// Flow-control window: sending is then bound by the server, not by round trips.
-const WINDOW: u32 = 8 << 20;
 
 /// One stream of requests on a connection of its own.
 pub struct Wire {
@@ -36,17 +35,10 @@ pub struct Wire {
     replies: Streaming<AppendReply>,
 }
 
-/// A connection to a gRPC server.
-pub async fn connect(address: &str) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
-    let endpoint = endpoint.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
-    endpoint.connect().await.with_context(|| format!("cannot connect to grpc://{address}"))
-}
-
 impl Wire {
-    pub async fn open(address: &str, sender: Sender) -> Result<Self> {
-        let mut client = tonic::client::Grpc::new(connect(address).await?);
-        client.ready().await.with_context(|| format!("grpc://{address} is not ready"))?;
+    pub async fn open(dialer: &Dialer, sender: Sender) -> Result<Self, Failure> {
+        let mut client = tonic::client::Grpc::new(dialer.channel(|endpoint| endpoint).await?);
+        client.ready().await.with_context(|| format!("{} is not ready", dialer.url))?;
         let (requests, sent) = mpsc::channel(1);
         let call = client.streaming(Request::new(ReceiverStream::new(sent)), PATH.parse()?, EncodedCodec);
         let replies = call.await.context("cannot open AppendStream; is it an adlake server?")?.into_inner();

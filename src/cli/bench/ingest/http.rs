@@ -9,15 +9,16 @@ use bytes::{Buf, BytesMut};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::Sender;
 use super::drive::{self, Answer, Counts, Refusal};
+use crate::cli::connect::{Dialer, Stream, explain};
+use crate::cli::failure::Failure;
 
 /// One connection; a request at a time.
 pub struct Wire {
     sender: Sender,
-    stream: TcpStream,
+    stream: Stream,
     host: String,
     content_type: &'static str,
     received: BytesMut,
@@ -48,15 +49,13 @@ struct Head {
 }
 
 impl Wire {
-    pub async fn open(address: &str, sender: Sender) -> Result<Self> {
-        let stream =
-            TcpStream::connect(address).await.with_context(|| format!("cannot connect to http://{address}"))?;
-        stream.set_nodelay(true)?;
+    pub async fn open(dialer: &Dialer, sender: Sender) -> Result<Self, Failure> {
+        let stream = dialer.dial().await.map_err(|error| explain(&dialer.url, &error))?;
         let content_type = match sender.templates.get(0).rows.num_rows() {
             1 => "application/json",
             _ => "application/x-ndjson",
         };
-        Ok(Self { sender, stream, host: address.to_owned(), content_type, received: BytesMut::new(), number: 0 })
+        Ok(Self { sender, stream, host: dialer.url.authority(), content_type, received: BytesMut::new(), number: 0 })
     }
 
     fn take_answer(&mut self) -> Result<Option<Answer>> {

@@ -18,10 +18,12 @@ mod template;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Context;
 use tokio::task::JoinSet;
 
 use crate::base::Clock;
+use crate::cli::connect::{Dialer, ServerUrl, TlsArgs};
+use crate::cli::failure::Failure;
 use drive::{Pace, Tally, drive};
 use report::Run;
 use template::{Form, Ids, Templates};
@@ -45,9 +47,11 @@ pub enum Protocol {
 /// Options of `adlake bench ingest`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct IngestBench {
-    /// Server, such as http://127.0.0.1:8080 or grpc://127.0.0.1:50051 [default: these, by protocol]
+    /// Server, such as http://127.0.0.1:8080 or grpc://127.0.0.1:50051, with TLS https:// or grpc+tls:// [default: these, by protocol]
     #[arg(long)]
     url: Option<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[arg(long, value_enum, default_value = "grpc")]
     protocol: Protocol,
     /// Table with the columns of clicks
@@ -95,20 +99,16 @@ impl IngestBench {
         self.connections.unwrap_or(if self.protocol == Protocol::HttpSingle { 256 } else { 4 })
     }
 
-    /// `host:port`.
-    fn address(&self) -> Result<String> {
-        let (default, port) = match self.protocol {
+    fn dialer(&self) -> Result<Dialer, Failure> {
+        let (example, port) = match self.protocol {
             Protocol::Arrow | Protocol::Grpc => ("grpc://127.0.0.1:50051", 50051),
             Protocol::Http | Protocol::HttpSingle => ("http://127.0.0.1:8080", 8080),
         };
-        let url = self.url.as_deref().unwrap_or(default);
-        let rest = ["grpc://", "grpc+tcp://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-        let rest = rest.with_context(|| format!("'{url}' is not a URL such as {default}"))?;
-        let parsed = url::Url::parse(&format!("http://{rest}")).with_context(|| format!("'{url}' is not a URL"))?;
-        let host = parsed.host_str().with_context(|| format!("'{url}' names no host"))?;
-        // Port 80 of the helper scheme parses as "none".
-        let port = parsed.port().unwrap_or(if rest.contains(":80") { 80 } else { port });
-        Ok(format!("{host}:{port}"))
+        let url = ServerUrl::parse(self.url.as_deref().unwrap_or(example), example, port)?;
+        match self.protocol {
+            Protocol::Arrow | Protocol::Grpc => Dialer::grpc(url, &self.tls),
+            Protocol::Http | Protocol::HttpSingle => Dialer::http(url, &self.tls),
+        }
     }
 }
 
@@ -135,14 +135,14 @@ impl Sender {
 ///
 /// # Errors
 /// A server that cannot be reached or breaks off, a run in which nothing was accepted.
-pub async fn run(options: IngestBench) -> Result<String> {
+pub async fn run(options: IngestBench) -> Result<String, Failure> {
     if !(options.seconds > 0.0 && options.seconds.is_finite())
         || options.rate.is_some_and(|rate| rate.is_nan() || rate <= 0.0)
     {
-        bail!("--seconds and --rate must be above 0");
+        return Err(Failure::usage("--seconds and --rate must be above 0"));
     }
     let clock = Clock::system();
-    let address = options.address()?;
+    let dialer = options.dialer()?;
     let seed = options.seed.unwrap_or_else(|| clock.now().micros().unsigned_abs());
     let batch_rows = options.batch_rows();
     let form = match options.protocol {
@@ -163,7 +163,7 @@ pub async fn run(options: IngestBench) -> Result<String> {
     };
     let mut wires = Vec::with_capacity(count as usize);
     for index in 0..count {
-        wires.push(Connection::open(options.protocol, &address, sender(index)).await?);
+        wires.push(Connection::open(options.protocol, &dialer, sender(index)).await?);
     }
     let sending = Duration::from_secs_f64(options.seconds);
     let batches = options.rows.map(|rows| rows.div_ceil(batch_rows as u64));
@@ -189,9 +189,10 @@ pub async fn run(options: IngestBench) -> Result<String> {
     let run =
         Run { protocol: options.protocol, connections: count, batch_rows, rate: options.rate, elapsed, cpu, tally };
     if run.tally.answered() == 0 {
-        bail!("nothing was answered: {}", run.tally.first_error().unwrap_or("no request was sent"));
+        let why = run.tally.first_error().unwrap_or("no request was sent");
+        return Err(Failure::new(format!("nothing was answered: {why}")));
     }
-    if options.json { run.json() } else { Ok(run.markdown()) }
+    if options.json { Ok(run.json()?) } else { Ok(run.markdown()) }
 }
 
 /// An open connection of some protocol.
@@ -202,11 +203,11 @@ enum Connection {
 }
 
 impl Connection {
-    async fn open(protocol: Protocol, address: &str, sender: Sender) -> Result<Self> {
+    async fn open(protocol: Protocol, dialer: &Dialer, sender: Sender) -> Result<Self, Failure> {
         Ok(match protocol {
-            Protocol::Arrow => Self::Arrow(arrow::Wire::open(address, sender).await?),
-            Protocol::Grpc => Self::Grpc(grpc::Wire::open(address, sender).await?),
-            Protocol::Http | Protocol::HttpSingle => Self::Http(http::Wire::open(address, sender).await?),
+            Protocol::Arrow => Self::Arrow(arrow::Wire::open(dialer, sender).await?),
+            Protocol::Grpc => Self::Grpc(grpc::Wire::open(dialer, sender).await?),
+            Protocol::Http | Protocol::HttpSingle => Self::Http(http::Wire::open(dialer, sender).await?),
         })
     }
 }

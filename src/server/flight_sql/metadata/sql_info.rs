@@ -17,7 +17,7 @@ use std::time::Duration;
 use tonic::Status;
 
 /// Words of ours beside those of SQL:2003.
-const KEYWORDS: [&str; 22] = [
+const KEYWORDS: [&str; 26] = [
     "ANALYZE",
     "ASC",
     "COPY",
@@ -29,15 +29,19 @@ const KEYWORDS: [&str; 22] = [
     "LIMIT",
     "MATERIALIZED",
     "OFFSET",
+    "OPTIMIZE",
     "QUALIFY",
     "REFRESH",
     "REPLACE",
+    "REPLAY",
     "RESET",
     "SHOW",
     "STRUCT",
     "TABLES",
     "TRY_CAST",
+    "VACUUM",
     "VERBOSE",
+    "VERIFY",
     "VIEW",
     "VIEWS",
 ];

@@ -124,7 +124,9 @@ impl Service {
     /// Schema, name and table type of everything one can select from.
     async fn relations(&self, session: &Arc<Session>) -> Result<Vec<(String, String, &'static str)>, Status> {
         let snapshot = self.catalog().snapshot();
-        let objects = snapshot.relations.values();
+        let access = self.engine().access(session).map_err(|error| classified(&error))?;
+        let may_see = |name: &str| access.as_ref().is_none_or(|access| access.may_see(name));
+        let objects = snapshot.relations.values().filter(|object| may_see(&object.name));
         let mut relations: Vec<_> = objects
             .filter_map(|object| type_name(object.kind).map(|kind| (PUBLIC.to_owned(), object.name.clone(), kind)))
             .collect();
@@ -157,7 +159,7 @@ impl Service {
         let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let sql = format!("SELECT * FROM {}.{}", quote(schema), quote(table));
         let columns = match schema == PUBLIC {
-            true => self.engine().relation_schema(table).await,
+            true => self.engine().relation_schema_for(table, session).await,
             false => self.engine().prepare(&sql, session).await.map(|prepared| prepared.schema),
         };
         match columns {

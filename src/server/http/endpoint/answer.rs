@@ -18,13 +18,12 @@ use super::tag::Tag;
 use super::{Endpoint, arguments};
 use crate::base::{Classify, Kind};
 use crate::catalog::EndpointResult;
-use crate::query::{self, Origin, Outcome, Params, Session};
+use crate::query::{self, Origin, Outcome, Params};
 use crate::server::http::observe::{RequestId, RouteLabel};
 use crate::server::http::problem::Problem;
 use crate::server::http::reply::{self, Head};
 use crate::server::http::row_encoder::{JsonShape, json_object};
-use crate::server::http::sql::ANONYMOUS;
-use crate::server::http::{Shared, accept, query_string};
+use crate::server::http::{Shared, accept, gate, query_string, staleness};
 
 /// Answers every path no static route has.
 pub async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
@@ -32,13 +31,30 @@ pub async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) ->
     // Only the head: a body is nobody's business here.
     let request = request.into_parts().0;
     let path = request.uri.path();
-    let Some((endpoint, captured)) = table.find(path) else {
+    let access = match gate::access(&shared, &request) {
+        Ok(access) => access,
+        Err(problem) => return problem.into_response(),
+    };
+    // What may not be called is as good as not there.
+    let may_call = |name: &str| access.as_ref().is_none_or(|access| access.may_call(name));
+    let Some((endpoint, captured)) = table.find(path).filter(|(endpoint, _)| may_call(&endpoint.name)) else {
         return Problem::not_found(format!("nothing is served at {path}; GET / lists what is")).into_response();
     };
     let label = RouteLabel(endpoint.path.text().clone());
     let mut response = answer(&shared, endpoint, &captured, &request).await.into_response();
     response.extensions_mut().insert(label);
     response
+}
+
+/// Why a definition does not work names what it is made of: for those who may know.
+fn discreet(problem: Problem, endpoint: &Endpoint, may_know: bool) -> Problem {
+    match problem.kind() {
+        Kind::Internal if !may_know => {
+            let detail = format!("endpoint '{}' cannot be run at present; tell those who made it", endpoint.name);
+            Problem::new(Kind::Internal, detail)
+        }
+        _ => problem,
+    }
 }
 
 async fn answer(
@@ -53,20 +69,23 @@ async fn answer(
     let format = accept::negotiate(&request.headers)?;
     let pairs = query_string::parse(request.uri.query())?;
     let engine = &shared.parts.engine;
-    let facts = endpoint.facts(engine).await?;
+    let may_know = gate::access(shared, request)?.is_none_or(|access| access.is_engineer());
+    let facts = endpoint.facts(engine).await.map_err(|problem| discreet(problem, endpoint, may_know))?;
     let arguments = arguments::read(endpoint, facts, captured, &pairs)?;
 
     let request_id = request.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId("".into()));
-    let session = Session::new(&*request_id.0, ANONYMOUS, Origin::Endpoint);
+    let session = gate::caller(request)?.session(&*request_id.0, Origin::Endpoint);
+    staleness::allow(&session, &request.headers)?;
     let question = [arguments.sql.clone(), format!("{:?}", arguments.values), format.media_type().to_owned()];
     let statement = query::Request {
         declared: facts.declared(endpoint, &arguments.values),
         params: Params::Named(arguments.values),
+        endpoint: Some(endpoint.name.clone()),
         ..query::Request::new(arguments.sql, &session)
     };
     let answer = engine.execute(statement).await.map_err(|error| match error.kind() {
         // The path is right; a table under it has gone.
-        Kind::NotFound => endpoint.broken(&error.public_message()),
+        Kind::NotFound => discreet(endpoint.broken(&error.public_message()), endpoint, may_know),
         _ => Problem::from(error),
     })?;
     let head = Head { query_id: answer.query_id, data_as_of: answer.data_as_of, request_id };

@@ -31,7 +31,6 @@ use range::Range;
 use template::{Fill, QueryTemplate, filter_placeholder};
 
 use super::problem::Problem;
-use super::sql::ANONYMOUS;
 use super::value;
 use crate::base::{Classify, Kind};
 use crate::catalog::{Catalog, CatalogSnapshot, CatalogVersion, Definition, EndpointDefinition, EndpointResult};
@@ -143,7 +142,7 @@ impl Endpoint {
     async fn ask(&self, engine: &Engine) -> Result<Facts, Problem> {
         let counts: Vec<(&str, usize)> = self.filters.iter().map(|column| (column.as_str(), 1)).collect();
         let sql = self.query.join(|_| Fill::Bound, &counts);
-        let session = Session::new(format!("endpoint {}", self.name), ANONYMOUS, Origin::Endpoint);
+        let session = Session::new(format!("endpoint {}", self.name), "adlake", Origin::Endpoint);
         let prepared = engine.prepare(&sql, &session).await.map_err(|error| match error.kind() {
             Kind::InvalidArgument | Kind::NotFound => self.broken(&error.public_message()),
             _ => Problem::from(error),

@@ -179,6 +179,26 @@ async fn tables_are_made_once_and_names_of_dropped_ones_are_free_again() {
 }
 
 #[tokio::test]
+async fn a_dropped_table_takes_nothing_more_and_its_successor_none_of_it() {
+    let Fixture { lake, folder } = fixture().await;
+    let old = lake.create_table(&clicks()).await.unwrap();
+    old.commit(request(staged(&old, rows(0, 5)).await)).await.unwrap();
+    let written = staged(&old, rows(5, 10)).await;
+    lake.delete_table("clicks").await.unwrap();
+    let new = lake.create_table(&clicks()).await.unwrap();
+    let error = old.commit(request(written)).await.unwrap_err();
+    assert!(matches!(error, StorageError::TableNotFound { .. }), "{error}");
+    let late = staged(&old, rows(10, 15)).await;
+    assert!(old.commit(request(late.clone())).await.is_err());
+    old.discard(late).await;
+    assert_eq!(data_files(&folder), 0);
+    new.commit(request(staged(&new, rows(0, 3)).await)).await.unwrap();
+    let again = open_lake(&folder, &config()).await;
+    let reopened = again.open_table("clicks").await.unwrap();
+    assert_eq!(query(&again, &reopened, "SELECT count(*) FROM t").await, ["3"]);
+}
+
+#[tokio::test]
 async fn checkpoints_keep_everything() {
     let Fixture { lake, folder } = fixture().await;
     let table = lake.create_table(&clicks()).await.unwrap();

@@ -98,7 +98,7 @@ impl Lab {
     }
 
     pub fn maintainer(&self) -> Arc<Maintainer> {
-        Maintainer::new(self.lake.clone(), maintenance(), self.clock.clone(), self.context.task_ctx())
+        Maintainer::new(self.lake.clone(), maintenance(), self.clock.clone(), self.context.task_ctx()).unwrap()
     }
 }
 
@@ -459,4 +459,18 @@ async fn damage_is_told_and_left_alone() {
     assert!(report.last_error.is_some_and(|error| error.contains("not found") || error.contains("No such file")));
     assert!(report.next_due.is_some());
     assert_eq!(table.current().version().0, 4);
+}
+
+#[tokio::test]
+async fn what_vacuum_must_leave_alone_cannot_be_set_away() {
+    let lab = lab().await;
+    let refused = |config: MaintenanceConfig| {
+        let maintainer = Maintainer::new(lab.lake.clone(), config, lab.clock.clone(), lab.context.task_ctx());
+        maintainer.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!(refused(MaintenanceConfig { retain_min: Span::from_secs(600), ..maintenance() }), "");
+    let error = refused(MaintenanceConfig { retain_min: Span::from_secs(599), ..maintenance() });
+    assert!(error.contains("maintenance.retain_min (599 seconds) must be at least 10 minutes"), "{error}");
+    let error = refused(MaintenanceConfig { vacuum_retention: Span::from_secs(1800), ..maintenance() });
+    assert!(error.contains("must not be shorter than maintenance.retain_min (1 hour)"), "{error}");
 }

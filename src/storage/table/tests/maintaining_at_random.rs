@@ -1,9 +1,11 @@
-//! Appends, compaction, vacuum, log clean-up, checkpoints, retention, restarts in any order: after every step the rows are
+//! Appends, deletes, compaction, vacuum, log clean-up, checkpoints, retention, restarts in any order: after every step the rows are
 //! those of a model, old readers still read, and an index of keys misses no row.
 
+use datafusion::prelude::{col, lit};
 use deltalake_core::checkpoints::create_checkpoint;
 use proptest::prelude::*;
 
+use super::deleting::delete;
 use super::maintaining::{DAY, HOURS, Lab, append, lab};
 use super::*;
 use crate::storage::TableSnapshot;
@@ -12,6 +14,8 @@ use crate::storage::TableSnapshot;
 enum Step {
     /// Rows of these hours.
     Append(Vec<(u8, u8)>),
+    /// Removes rows from this one on, so many.
+    Delete(u8, u8),
     Compact(bool),
     Vacuum,
     CleanLog,
@@ -26,6 +30,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec((0_u8..96, 1_u8..30), 1..4).prop_map(Step::Append),
+        2 => (0_u8..110, 1_u8..40).prop_map(|(from, length)| Step::Delete(from, length)),
         3 => any::<bool>().prop_map(Step::Compact),
         2 => Just(Step::Vacuum),
         1 => Just(Step::CleanLog),
@@ -54,6 +59,14 @@ impl Model {
                     append(&self.table, from, to).await;
                     self.rows.extend(from..to);
                 }
+            }
+            Step::Delete(from, length) => {
+                let (from, to) = (i64::from(*from), i64::from(*from) + i64::from(*length));
+                let condition = col("price").gt_eq(lit(from)).and(col("price").lt(lit(to)));
+                let report = delete(&self.lab, &self.table, condition).await;
+                let before = self.rows.len();
+                self.rows.retain(|n| !(from..to).contains(n));
+                assert_eq!(report.rows, (before - self.rows.len()) as u64);
             }
             Step::Compact(all) => {
                 let eagerness = if *all { Eagerness::Everything } else { Eagerness::WhatPays };

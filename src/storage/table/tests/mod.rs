@@ -1,9 +1,13 @@
 //! Tables over a lake in a temporary folder, written and read back, by ourselves and by delta-rs.
 
+mod changing;
 mod committing;
+mod deleting;
 mod faults;
 mod maintaining;
 mod maintaining_at_random;
+mod replacing;
+mod slices;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -19,29 +23,12 @@ use futures::stream;
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::config_value::Secret;
+pub(super) use crate::storage::testing::config;
+
 use crate::base::{ByteSize, Clock, Span, Timestamp};
-use crate::storage::{Lake, LakeLocation, Partitioning, S3Config, StorageConfig, StorageError, TableSpec, Transform};
+use crate::storage::{Lake, LakeLocation, Partitioning, StorageConfig, StorageError, TableSpec, Transform, testing};
 
 pub(super) const HOUR: i64 = 3_600_000_000;
-
-pub(super) fn config() -> StorageConfig {
-    let s3 = S3Config {
-        endpoint: String::new(),
-        region: String::new(),
-        access_key_id: Secret::default(),
-        secret_access_key: Secret::default(),
-        allow_http: false,
-    };
-    StorageConfig {
-        target_file_size: ByteSize(64 << 20),
-        row_group_rows: 100_000,
-        compression_level: 1,
-        poll_interval: Span::from_millis(0),
-        metadata_cache: ByteSize(16 << 20),
-        s3,
-    }
-}
 
 pub(super) struct Fixture {
     pub folder: TempDir,
@@ -49,8 +36,7 @@ pub(super) struct Fixture {
 }
 
 pub(super) async fn open_lake(folder: &TempDir, config: &StorageConfig) -> Lake {
-    let location = LakeLocation::Folder(folder.path().to_owned());
-    Lake::open(&location, config, Clock::manual(Timestamp(1_700_000_000_000_000))).await.unwrap()
+    testing::open_lake(folder, config, Clock::manual(Timestamp(1_700_000_000_000_000))).await
 }
 
 pub(super) async fn fixture() -> Fixture {

@@ -7,17 +7,26 @@
 //!           partition    and merge)                            statistics ─► StagedFile
 //! ```
 //!
+//! Rows that come in slices are sorted slice by slice (`slices`).
+//!
 //! Memory is bounded: the sort by its pool, row groups waiting or being encoded by [`ENCODE_BUDGET_MIB`].
 //!
 //! - **RUN-1** A write that fails deletes the files it finished; one that is killed leaves files no version names.
 
+mod by_rows;
 mod encode;
 mod file;
+mod measure;
 mod prepare;
+mod slices;
 mod sort;
 mod split;
 mod stats;
 mod value;
+
+pub(crate) use measure::encoded_bytes;
+pub use slices::Slice;
+pub(super) use value::bound_json;
 
 use std::sync::Arc;
 

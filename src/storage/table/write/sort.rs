@@ -21,8 +21,8 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::{StreamExt, stream};
 use tokio::sync::Mutex;
 
-use super::WritePlan;
 use super::prepare::{prepare, prepared};
+use super::{WritePlan, by_rows};
 use crate::storage::StorageError;
 
 /// Up to this many rows and bytes are sorted at once, without a plan.
@@ -55,7 +55,7 @@ pub(super) async fn sorted(
 }
 
 /// `None` when the table has neither partitions nor an order.
-fn order(plan: &WritePlan) -> Option<LexOrdering> {
+pub(super) fn order(plan: &WritePlan) -> Option<LexOrdering> {
     let partitions = 0..plan.partition_fields.len();
     let named = plan.sort_columns.iter().filter_map(|name| {
         let within = plan.file_schema.index_of(name).ok()?;
@@ -78,19 +78,22 @@ async fn sorted_in_memory(
     let work = move || {
         let failed = |error: DataFusionError| StorageError::engine("sort the rows to write", error);
         let working = batches.iter().map(|batch| prepare(&plan, batch)).collect::<Result<Vec<_>, _>>()?;
+        if order.len() > 1 {
+            return by_rows::sorted(&plan, &working, &order).and_then(Iterator::collect).map_err(failed);
+        }
         let joined = concat_batches(&plan.working_schema, &working).map_err(|error| failed(error.into()))?;
         match joined.num_rows() {
-            0 => Ok(joined),
-            _ => sort_batch(&joined, &order, None).map_err(failed),
+            0 => Ok(vec![joined]),
+            _ => Ok(vec![sort_batch(&joined, &order, None).map_err(failed)?]),
         }
     };
-    let batch = tokio::task::spawn_blocking(work).await.map_err(|error| StorageError::Invalid {
-        message: format!("sorting the rows to write did not finish: {error}"),
+    let sorted: Vec<RecordBatch> = tokio::task::spawn_blocking(work).await.map_err(|error| {
+        StorageError::Invalid { message: format!("sorting the rows to write did not finish: {error}") }
     })??;
-    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter([Ok(batch)]))))
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(sorted.into_iter().map(Ok)))))
 }
 
-fn sorted_by_engine(
+pub(super) fn sorted_by_engine(
     plan: Arc<WritePlan>,
     first: Vec<RecordBatch>,
     rest: SendableRecordBatchStream,

@@ -139,7 +139,8 @@ impl Files {
         Ok(())
     }
 
-    async fn close(&mut self) -> Result<(), StorageError> {
+    /// Ends the open file; the next row begins another.
+    pub async fn close(&mut self) -> Result<(), StorageError> {
         self.send_row_group().await?;
         self.open = None;
         Ok(())
@@ -157,14 +158,16 @@ impl Files {
         Ok(())
     }
 
-    /// All files in the order of their rows, once each is durable in the store, and the first error. Files in work are abandoned unless `complete`.
+    /// All files in the order of their rows, once each is durable in the store, and the first error. Unless
+    /// `complete`, rows of the open file are left out.
     pub async fn finish(mut self, complete: bool) -> (Vec<StagedFile>, Option<StorageError>) {
         let mut failure = None;
         if complete {
             failure = self.close().await.err();
         }
         self.open = None;
-        if !complete || failure.is_some() {
+        // Otherwise a file may be durable that nobody knows of: those in work are waited for, so that they can be deleted.
+        if failure.is_some() {
             self.writing.abort_all();
         }
         while !self.writing.is_empty() {

@@ -1,5 +1,5 @@
-//! Tables ingest keeps for itself: rejects, replays, landed files. Ordinary Delta tables outside the catalog, made by the
-//! first row, widened when a newer version of the program has more columns.
+//! Tables the program keeps for itself: rejects, replays, landed files, restatements, verifications. Ordinary Delta tables
+//! outside the catalog, made by the first row, widened when a newer version of the program has more columns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,14 +8,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::TryStreamExt;
 use tokio::sync::OnceCell;
 
-use super::IngestError;
-use super::key_probe::read_columns;
-use crate::storage::{
-    CommitMode, CommitOutcome, CommitRequest, InputOrder, Lake, StagedFile, StorageError, Table, TableSnapshot,
-    TableSpec, TableVersion, Transaction, WriteOptions,
+use super::{
+    CommitMode, CommitOutcome, CommitRequest, InputOrder, Lake, Partitioning, StagedFile, StorageError, Table,
+    TableSnapshot, TableSpec, TableVersion, Transaction, Transform, WriteOptions,
 };
 
 pub struct OwnTable {
@@ -23,6 +20,8 @@ pub struct OwnTable {
     /// Folder below `tables/`; begins with `_`, which no user's table does.
     path: &'static str,
     columns: SchemaRef,
+    /// A time: rows lie in one partition for each day of it, so that whole days can expire.
+    by_day: Option<&'static str>,
     table: OnceCell<Arc<Table>>,
 }
 
@@ -36,7 +35,12 @@ pub struct OwnCommit {
 
 impl OwnTable {
     pub fn new(lake: Lake, path: &'static str, columns: SchemaRef) -> Self {
-        Self { lake, path, columns, table: OnceCell::new() }
+        Self { lake, path, columns, by_day: None, table: OnceCell::new() }
+    }
+
+    /// The same with a partition for each day of `column`.
+    pub fn by_day(self, column: &'static str) -> Self {
+        Self { by_day: Some(column), ..self }
     }
 
     pub fn columns(&self) -> &SchemaRef {
@@ -44,25 +48,37 @@ impl OwnTable {
     }
 
     /// The table; made when there is none.
-    pub async fn get(&self) -> Result<&Arc<Table>, IngestError> {
+    pub async fn get(&self) -> Result<&Arc<Table>, StorageError> {
         let opened = self.table.get_or_try_init(|| async {
             let table = match self.lake.open_table(self.path).await {
                 Err(StorageError::TableNotFound { .. }) => self.create().await?,
                 opened => opened?,
             };
             self.widen(&table).await?;
-            Ok::<_, StorageError>(table)
+            Ok(table)
         });
-        Ok(opened.await?)
+        opened.await
+    }
+
+    /// The newest version, if there is a table; it is not made by reading.
+    pub async fn newest(&self) -> Result<Option<Arc<TableSnapshot>>, StorageError> {
+        if self.table.get().is_none() {
+            match self.lake.open_table(self.path).await {
+                Err(StorageError::TableNotFound { .. }) => return Ok(None),
+                opened => opened.map(drop)?,
+            }
+        }
+        self.get().await?.refresh().await.map(Some)
     }
 
     async fn create(&self) -> Result<Arc<Table>, StorageError> {
+        let day = |column: &str| Partitioning { column: column.to_owned(), transform: Transform::Day };
         let spec = TableSpec {
             path: self.path.to_owned(),
             columns: self.columns.clone(),
-            event_time: None,
+            event_time: self.by_day.map(str::to_owned),
             event_key: None,
-            partition_by: Vec::new(),
+            partition_by: self.by_day.map(day).into_iter().collect(),
             sort_by: Vec::new(),
             bloom_columns: Vec::new(),
         };
@@ -90,14 +106,15 @@ impl OwnTable {
     }
 
     /// Writes rows as files that nobody sees until [`OwnTable::commit`].
-    pub async fn stage(&self, batch: RecordBatch, task: &Arc<TaskContext>) -> Result<Vec<StagedFile>, IngestError> {
+    pub async fn stage(&self, batch: RecordBatch, task: &Arc<TaskContext>) -> Result<Vec<StagedFile>, StorageError> {
         let rows = RecordBatchStreamAdapter::new(self.columns.clone(), futures::stream::iter([Ok(batch)]));
-        let options = WriteOptions { order: InputOrder::Sorted, context: task.clone() };
-        Ok(self.get().await?.write_files(Box::pin(rows), options).await?)
+        let order = if self.by_day.is_some() { InputOrder::Unsorted } else { InputOrder::Sorted };
+        let options = WriteOptions { order, context: task.clone() };
+        self.get().await?.write_files(Box::pin(rows), options).await
     }
 
     /// Commits staged files; on an error they are deleted, unless the commit may have landed.
-    pub async fn commit(&self, files: Vec<StagedFile>, commit: OwnCommit) -> Result<CommitOutcome, IngestError> {
+    pub async fn commit(&self, files: Vec<StagedFile>, commit: OwnCommit) -> Result<CommitOutcome, StorageError> {
         let table = self.get().await?;
         let request = CommitRequest {
             files: files.clone(),
@@ -112,31 +129,12 @@ impl OwnTable {
         if committed.is_err() {
             table.discard(files).await;
         }
-        Ok(committed?)
+        committed
     }
 
     pub async fn discard(&self, files: Vec<StagedFile>) {
         if let Some(table) = self.table.get() {
             table.discard(files).await;
         }
-    }
-
-    /// The newest rows of some columns, and their version. Not made by reading.
-    pub async fn rows(
-        &self,
-        columns: &[&str],
-        task: &Arc<TaskContext>,
-    ) -> Result<Option<(TableVersion, Vec<RecordBatch>)>, IngestError> {
-        if self.table.get().is_none() {
-            match self.lake.open_table(self.path).await {
-                Err(StorageError::TableNotFound { .. }) => return Ok(None),
-                opened => opened.map(drop)?,
-            }
-        }
-        let snapshot = self.get().await?.refresh().await?;
-        let unreadable = |error| StorageError::engine(format!("read the table '{}'", self.path), error);
-        let stream = read_columns(snapshot.provider(), columns, None, task).await.map_err(unreadable)?;
-        let rows = stream.try_collect().await.map_err(unreadable)?;
-        Ok(Some((snapshot.version(), rows)))
     }
 }

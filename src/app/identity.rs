@@ -1,0 +1,95 @@
+//! Who may sign in, at start: the first user of a lake that has none, and
+//! the key set of an identity provider, which is read from its file or address at start and every `auth.jwt.refresh`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{App, AppError};
+use crate::auth::{AuthConfig, AuthMode, Authenticator, Directory};
+use crate::base::{Clock, Kind, chain};
+use crate::query::Engine;
+use crate::storage::Lake;
+
+/// Longest wait for the provider's answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A key set has a few keys of a few hundred bytes.
+const BYTES_MAX: usize = 1 << 20;
+
+/// Users and rights of the lake, in front of the engine.
+///
+/// # Errors
+/// A stored directory that is not understood; a configuration that cannot be meant.
+pub(super) async fn guarded(
+    engine: &Engine,
+    (lake, clock): (&Lake, &Clock),
+    config: &AuthConfig,
+) -> Result<Arc<Authenticator>, AppError> {
+    let directory = Directory::open(lake, clock.clone()).await.map_err(|error| AppError::from_error(&error))?;
+    let authenticator = Authenticator::new(directory, config).map_err(|error| AppError::from_error(&error))?;
+    engine.guard_by(authenticator.clone());
+    Ok(authenticator)
+}
+
+impl App {
+    /// With authentication on and no user yet: makes one.
+    pub(super) async fn first_token(&self) -> Result<Option<String>, AppError> {
+        let config = &self.loaded.config;
+        if config.auth.mode == AuthMode::Off || config.server.read_only {
+            return Ok(None);
+        }
+        let made = self.authenticator.directory().ensure_admin().await;
+        made.map(|token| token.map(|token| token.text)).map_err(|error| AppError::from_error(&error))
+    }
+
+    /// Reads the key set, when a provider is configured, and keeps reading it.
+    ///
+    /// # Errors
+    /// A key set that cannot be read at start.
+    pub(super) async fn follow_identity_provider(&self) -> Result<(), AppError> {
+        if !self.authenticator.takes_jwt() {
+            return Ok(());
+        }
+        let config = self.loaded.config.auth.jwt.clone();
+        take(&self.authenticator, &config.keys).await?;
+        let (authenticator, stop) = (self.authenticator.clone(), self.tasks.stop_signal());
+        self.tasks.spawn("follow-identity-provider", async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(config.refresh.duration()) => {}
+                }
+                if let Err(error) = take(&authenticator, &config.keys).await {
+                    tracing::warn!(%error, "the identity provider's keys were not read; the last ones hold");
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+async fn take(authenticator: &Authenticator, from: &str) -> Result<(), AppError> {
+    let document = match from.starts_with("https://") {
+        true => fetched(from).await?,
+        false => tokio::fs::read(from).await.map_err(|error| unread(from, &error.to_string()))?,
+    };
+    authenticator.set_jwt_keys(&document).map_err(|error| AppError::from_error(&error))
+}
+
+fn unread(from: &str, reason: &str) -> AppError {
+    AppError::new(Kind::Unavailable, format!("cannot read the key set '{from}' (auth.jwt.keys): {reason}"))
+}
+
+async fn fetched(address: &str) -> Result<Vec<u8>, AppError> {
+    let failed = |error: reqwest::Error| unread(address, &chain(&error));
+    let client = reqwest::Client::builder().timeout(TIMEOUT).https_only(true).build().map_err(failed)?;
+    let reply = client.get(address).send().await.and_then(reqwest::Response::error_for_status);
+    let mut reply = reply.map_err(failed)?;
+    let mut document = Vec::new();
+    while let Some(chunk) = reply.chunk().await.map_err(failed)? {
+        document.extend_from_slice(&chunk);
+        if document.len() > BYTES_MAX {
+            return Err(unread(address, &format!("it is larger than {BYTES_MAX} bytes")));
+        }
+    }
+    Ok(document)
+}

@@ -1,0 +1,256 @@
+//! Credentials to identities.
+//!
+//! ```text
+//! Basic  ─► verified lately? ─► yes ───────────────────────────────────────────────┐
+//!                └► no: throttle ─► Argon2id on a blocking thread, a few at a time ─┴─► Identity
+//! Bearer ─► id ─► stored hash, constant time ─► not expired ────────────────────────┤
+//!        └► JWT of an identity provider (`jwt`) ────────────────────────────────────┘
+//! ```
+//! A wrong name costs what a wrong password costs, and says the same. What the identity may do is not here ([`Access`]).
+//!
+//! [`Access`]: super::Access
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Semaphore;
+
+use super::config::AuthConfig;
+use super::error::AuthError;
+use super::jwt::JwtVerifier;
+use super::limits::Rates;
+use super::model::Token;
+use super::password::{PasswordHash, check_cost};
+use super::recent::Recent;
+use super::store::Directory;
+use super::throttle::Throttle;
+use super::verified::Verified;
+use super::{password, secret};
+use crate::base::Timestamp;
+use crate::telemetry::metrics;
+
+/// What a call brings along.
+#[derive(Clone, Copy)]
+pub enum Credential<'a> {
+    Password {
+        user: &'a str,
+        password: &'a str,
+    },
+    /// `Bearer …`
+    Token(&'a str),
+}
+
+/// A caller whose credential was right. It names the user and how it was proved; whether that still holds is asked for every
+/// statement ([`Directory::access`]).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pub user: String,
+    /// The token it was proved by; none = by password.
+    pub token: Option<String>,
+    /// What an identity provider says of a user who is not one of ours.
+    pub external: Option<Arc<External>>,
+}
+
+/// A user by the word of an identity provider: no user of the directory, also where the names are the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct External {
+    pub roles: BTreeSet<String>,
+    pub attributes: BTreeMap<String, String>,
+    pub expires_at: Timestamp,
+}
+
+/// Checks credentials against a directory.
+pub struct Authenticator {
+    directory: Arc<Directory>,
+    config: AuthConfig,
+    throttle: Throttle,
+    verified: Verified,
+    jwt: Option<Arc<JwtVerifier>>,
+    /// By hash of the token.
+    verified_jwt: Recent<[u8; 32], Identity>,
+    rates: Rates,
+    checks: Arc<Semaphore>,
+    /// Of a password nobody has: what names without a user are checked against.
+    nobody: OnceLock<PasswordHash>,
+}
+
+impl Authenticator {
+    /// # Errors
+    /// Parameters of `[auth]` that Argon2 does not take.
+    pub fn new(directory: Arc<Directory>, config: &AuthConfig) -> Result<Arc<Self>, AuthError> {
+        check_cost(config)?;
+        Ok(Arc::new(Self {
+            directory,
+            throttle: Throttle::new(config),
+            verified: Verified::new(config.verified_max)?,
+            jwt: JwtVerifier::new(&config.jwt)?,
+            verified_jwt: Recent::new(config.verified_max),
+            rates: Rates::default(),
+            checks: Arc::new(Semaphore::new(config.password_checks.max(1))),
+            nobody: OnceLock::new(),
+            config: config.clone(),
+        }))
+    }
+
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Whose credential it is. `from` is the caller's address, when there is one.
+    ///
+    /// # Errors
+    /// `BadCredential` for every reason; `Throttled` after too many failures.
+    pub async fn identify(&self, credential: Credential<'_>, from: Option<IpAddr>) -> Result<Identity, AuthError> {
+        let (method, found) = match credential {
+            Credential::Password { user, password } => ("password", self.by_password(user, password, from).await),
+            Credential::Token(token) => ("token", self.by_token(token, from)),
+        };
+        if let Err(error) = &found {
+            metrics().count("auth_failures", "Sign-ins refused", &[("method", method)], 1);
+            tracing::info!(method, from = ?from, %error, "sign-in refused");
+        }
+        found
+    }
+
+    async fn by_password(&self, user: &str, password: &str, from: Option<IpAddr>) -> Result<Identity, AuthError> {
+        let known = self.directory.snapshot().users.get(user).filter(|user| !user.disabled).cloned();
+        let stored = known.and_then(|known| known.password.clone());
+        let identity = || Identity { user: user.to_owned(), token: None, external: None };
+        if stored.as_ref().is_some_and(|stored| self.verified.is_known(user, password, stored)) {
+            return Ok(identity());
+        }
+        self.throttle.begin(Some(user), from, self.directory.clock().now())?;
+        let _turn = self.checks.clone().acquire_owned().await.map_err(|_| AuthError::BadCredential)?;
+        let against = match &stored {
+            Some(stored) => stored.clone(),
+            None => self.nobody().await?,
+        };
+        let given = password.to_owned();
+        let fits = tokio::task::spawn_blocking(move || against.fits(&given)).await;
+        let fits = fits.map_err(|_| AuthError::Internal { message: "checking a password failed".to_owned() })?;
+        match stored.filter(|_| fits) {
+            Some(stored) => {
+                self.throttle.succeeded(Some(user), from, self.directory.clock().now());
+                self.verified.remember(user, password, &stored);
+                Ok(identity())
+            }
+            None => Err(AuthError::BadCredential),
+        }
+    }
+
+    async fn nobody(&self) -> Result<PasswordHash, AuthError> {
+        if let Some(known) = self.nobody.get() {
+            return Ok(known.clone());
+        }
+        let random: [u8; 32] = secret::random()?;
+        let hash = self.hashed(secret::hex(&random), 0).await?;
+        Ok(self.nobody.get_or_init(|| hash).clone())
+    }
+
+    fn by_token(&self, text: &str, from: Option<IpAddr>) -> Result<Identity, AuthError> {
+        let now = self.directory.clock().now();
+        if let Some(jwt) = self.jwt.as_ref().filter(|_| !secret::is_ours(text)) {
+            return self.by_jwt(jwt, text, (from, now));
+        }
+        let snapshot = self.directory.snapshot();
+        let found = secret::parts(text).and_then(|(id, secret)| {
+            let token = snapshot.tokens.get(id)?;
+            (secret::fits(secret, &token.hash) && token.expires_at > now).then_some(token)
+        });
+        match found {
+            Some(token) => {
+                self.directory.note_use(token, now);
+                Ok(of_token(token))
+            }
+            None => {
+                self.throttle.begin(None, from, now)?;
+                Err(AuthError::BadCredential)
+            }
+        }
+    }
+
+    fn by_jwt(
+        &self,
+        jwt: &JwtVerifier,
+        text: &str,
+        (from, now): (Option<IpAddr>, Timestamp),
+    ) -> Result<Identity, AuthError> {
+        let hash = *blake3::hash(text.as_bytes()).as_bytes();
+        let holds = |identity: &Identity| identity.external.as_ref().is_some_and(|external| external.expires_at > now);
+        if let Some(known) = self.verified_jwt.get(&hash).filter(holds) {
+            return Ok(known);
+        }
+        match jwt.verify(text, now) {
+            Ok(identity) => {
+                self.verified_jwt.put(hash, identity.clone());
+                Ok(identity)
+            }
+            Err(error) => {
+                self.throttle.begin(None, from, now)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether an identity provider is configured, whose keys have to be handed in.
+    pub fn takes_jwt(&self) -> bool {
+        self.jwt.is_some()
+    }
+
+    /// Takes over the identity provider's key set; tokens verified with another are verified again.
+    ///
+    /// # Errors
+    /// A document without usable keys: the ones before stay.
+    pub fn set_jwt_keys(&self, document: &[u8]) -> Result<(), AuthError> {
+        if let Some(jwt) = &self.jwt {
+            jwt.set_keys(document)?;
+            self.verified_jwt.clear();
+        }
+        Ok(())
+    }
+
+    /// Hashes a new password off the I/O threads.
+    ///
+    /// # Errors
+    /// Too short, too long.
+    pub async fn hash(&self, password: String) -> Result<PasswordHash, AuthError> {
+        let _turn = self.checks.clone().acquire_owned().await.map_err(|_| AuthError::BadCredential)?;
+        self.hashed(password, self.config.password_length_min).await
+    }
+
+    async fn hashed(&self, password: String, password_length_min: usize) -> Result<PasswordHash, AuthError> {
+        let config = AuthConfig { password_length_min, ..self.config.clone() };
+        let hashed = tokio::task::spawn_blocking(move || password::hash_password(&password, &config)).await;
+        hashed.map_err(|_| AuthError::Internal { message: "hashing a password failed".to_owned() })?
+    }
+
+    /// Counts a request of a caller.
+    ///
+    /// # Errors
+    /// `TooOften` when their roles allow no more; `BadCredential` when the user or token is no more.
+    pub fn admit(&self, identity: &Identity) -> Result<(), AuthError> {
+        if self.config.limits.requests_per_second.is_empty() {
+            return Ok(());
+        }
+        let access = self.directory.access(identity)?;
+        match self.config.limits.of(access.roles()).requests_per_second {
+            None => Ok(()),
+            Some(most) => self.rates.take(identity, most, self.directory.clock().now()).inspect_err(|_| {
+                metrics().count("requests_limited", "Requests refused: too many in a second", &[], 1);
+            }),
+        }
+    }
+
+    pub fn config(&self) -> &AuthConfig {
+        &self.config
+    }
+}
+
+fn of_token(token: &Token) -> Identity {
+    Identity { user: token.user.clone(), token: Some(token.id.clone()), external: None }
+}
+
+#[cfg(test)]
+#[path = "authenticate_tests.rs"]
+pub(super) mod tests;

@@ -1,0 +1,134 @@
+//! Passwords at rest: Argon2id (RFC 9106), each with a salt and its own parameters, so that parameters can change.
+//!
+//! Hashing takes tens of milliseconds and megabytes on purpose: callers run it off the I/O threads and a few at a time.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::config::AuthConfig;
+use super::error::AuthError;
+use super::secret::{is_same, random};
+
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+/// Longer passwords are refused: hashing them would be free work for strangers.
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// As stored. The parameters are those it was made with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordHash {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+    /// Base64.
+    salt: String,
+    hash: String,
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(***)")
+    }
+}
+
+/// Hashes a new password.
+///
+/// # Errors
+/// Too short, too long; parameters Argon2 does not take.
+pub fn hash_password(password: &str, config: &AuthConfig) -> Result<PasswordHash, AuthError> {
+    let shortest = config.password_length_min;
+    if password.chars().count() < shortest {
+        return Err(AuthError::invalid(format!(
+            "a password has at least {shortest} characters (auth.password_length_min)"
+        )));
+    }
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(AuthError::invalid(format!("a password has at most {PASSWORD_BYTES_MAX} bytes")));
+    }
+    let memory_kib = u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX);
+    let salt: [u8; SALT_BYTES] = random()?;
+    let (passes, lanes) = (config.password_passes, config.password_lanes);
+    let hash = derive(password, &salt, (memory_kib, passes, lanes))?;
+    Ok(PasswordHash { memory_kib, passes, lanes, salt: BASE64.encode(salt), hash: BASE64.encode(hash) })
+}
+
+impl PasswordHash {
+    /// Whether this is the hash of `password`; takes as long for a wrong one.
+    pub(super) fn fits(&self, password: &str) -> bool {
+        if password.len() > PASSWORD_BYTES_MAX {
+            return false;
+        }
+        let Ok(salt) = BASE64.decode(&self.salt) else { return false };
+        let Ok(expected) = BASE64.decode(&self.hash) else { return false };
+        match derive(password, &salt, (self.memory_kib, self.passes, self.lanes)) {
+            Ok(found) => expected.try_into().is_ok_and(|expected: [u8; HASH_BYTES]| is_same(&found, &expected)),
+            Err(_) => false,
+        }
+    }
+}
+
+fn derive(
+    password: &str,
+    salt: &[u8],
+    (memory_kib, passes, lanes): (u32, u32, u32),
+) -> Result<[u8; HASH_BYTES], AuthError> {
+    let params = params((memory_kib, passes, lanes))?;
+    let mut hash = [0; HASH_BYTES];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(password.as_bytes(), salt, &mut hash)
+        .map_err(refused)?;
+    Ok(hash)
+}
+
+fn refused(error: argon2::Error) -> AuthError {
+    AuthError::invalid(format!("auth.password_memory, _passes and _lanes do not go together: {error}"))
+}
+
+fn params((memory_kib, passes, lanes): (u32, u32, u32)) -> Result<Params, AuthError> {
+    Params::new(memory_kib, passes, lanes, Some(HASH_BYTES)).map_err(refused)
+}
+
+/// Checks the parameters once at start, so that a bad configuration stops the start instead of every sign-in.
+///
+/// # Errors
+/// Parameters Argon2 does not take.
+pub fn check_cost(config: &AuthConfig) -> Result<(), AuthError> {
+    let memory_kib = u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX);
+    params((memory_kib, config.password_passes, config.password_lanes)).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::authenticate::tests::config;
+
+    #[test]
+    fn a_password_fits_its_own_hash_only() {
+        let hash = hash_password("correct horse", &config()).unwrap();
+        assert!(hash.fits("correct horse"));
+        assert!(!hash.fits("correct horsf"));
+        assert!(!hash.fits(""));
+        assert_ne!(hash, hash_password("correct horse", &config()).unwrap(), "salted");
+        assert_eq!(format!("{hash:?}"), "PasswordHash(***)");
+    }
+
+    /// The reference implementation's vector for these parameters: `echo -n "password" | argon2 somesalt -id -t 2 -k 65536 -p 1`.
+    #[test]
+    fn derives_what_the_reference_implementation_derives() {
+        let hash = derive("password", b"somesalt", (65536, 2, 1)).unwrap();
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7");
+    }
+
+    #[test]
+    fn short_long_and_impossible_are_refused() {
+        assert!(hash_password("short", &config()).unwrap_err().to_string().contains("at least 8 characters"));
+        assert!(hash_password(&"x".repeat(2000), &config()).unwrap_err().to_string().contains("at most 1024 bytes"));
+        let wrong = AuthConfig { password_lanes: 0, ..config() };
+        assert!(check_cost(&wrong).is_err());
+        assert!(check_cost(&config()).is_ok());
+    }
+}

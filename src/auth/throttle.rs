@@ -1,0 +1,169 @@
+//! Slows down guessing: after some failures for a user or from an address, attempts have to wait, longer each time.
+//!
+//! An attempt counts as failed from its beginning until it succeeds, so that many at once gain nothing. Memory is bounded
+//! (`recent`); a guesser with enough addresses to fill it is slowed down per user all the same.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::config::AuthConfig;
+use super::error::AuthError;
+use super::recent::Recent;
+use crate::base::{Span, Timestamp};
+
+/// Users and addresses remembered.
+const KEYS_MAX: usize = 20_000;
+/// Without a further failure, all is forgotten after this long.
+const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// Hashed: names may be long.
+    User([u8; 32]),
+    Address(IpAddr),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Failures {
+    count: u32,
+    last: Timestamp,
+}
+
+/// How long after its last failure an attempt has to wait: nothing for the first `free` failures, then 1, 2, 4 … seconds.
+fn pause(count: u32, free: u32, longest: Duration) -> Duration {
+    match count.checked_sub(free) {
+        None => Duration::ZERO,
+        Some(over) => Duration::from_secs(1_u64.checked_shl(over.min(30)).unwrap_or(u64::MAX)).min(longest),
+    }
+}
+
+pub(super) struct Throttle {
+    known: Mutex<Recent<Key, Failures>>,
+    per_user: u32,
+    per_address: u32,
+    longest: Duration,
+}
+
+impl Throttle {
+    pub(super) fn new(config: &AuthConfig) -> Self {
+        Self {
+            known: Mutex::new(Recent::new(KEYS_MAX)),
+            per_user: config.attempts_per_user,
+            per_address: config.attempts_per_address,
+            longest: config.attempts_pause_max.duration(),
+        }
+    }
+
+    /// Begins an attempt; it counts as failed until [`Throttle::succeeded`].
+    ///
+    /// # Errors
+    /// `Throttled`, when it has to wait.
+    pub(super) fn begin(&self, user: Option<&str>, from: Option<IpAddr>, now: Timestamp) -> Result<(), AuthError> {
+        let keys = self.keys(user, from);
+        // Looked at and counted in one go.
+        let recent = self.known.lock();
+        for (key, free) in &keys {
+            let known = failures(&recent, key, now);
+            let wait = pause(known.count, *free, self.longest).saturating_sub(now.since(known.last));
+            if !wait.is_zero() {
+                return Err(AuthError::Throttled { retry_after: whole_seconds(wait) });
+            }
+        }
+        for (key, _) in keys {
+            let count = failures(&recent, &key, now).count.saturating_add(1);
+            recent.put(key, Failures { count, last: now });
+        }
+        Ok(())
+    }
+
+    /// The attempt was right: the user's failures are forgotten, the address has one less.
+    pub(super) fn succeeded(&self, user: Option<&str>, from: Option<IpAddr>, now: Timestamp) {
+        let recent = self.known.lock();
+        for (key, _) in self.keys(user, from) {
+            let known = failures(&recent, &key, now);
+            let count = match key {
+                Key::User(_) => 0,
+                Key::Address(_) => known.count.saturating_sub(1),
+            };
+            recent.put(key, Failures { count, ..known });
+        }
+    }
+
+    fn keys(&self, user: Option<&str>, from: Option<IpAddr>) -> Vec<(Key, u32)> {
+        let user = user.map(|name| (Key::User(*blake3::hash(name.as_bytes()).as_bytes()), self.per_user));
+        let address = from.map(|address| (Key::Address(network(address)), self.per_address));
+        user.into_iter().chain(address).collect()
+    }
+}
+
+/// One customer's addresses of IPv6 are a /64 at least (RFC 6177), and all of them are as easily had as one.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+fn failures(recent: &Recent<Key, Failures>, key: &Key, now: Timestamp) -> Failures {
+    recent.get(key).filter(|known| now.since(known.last) <= FORGET_AFTER).unwrap_or_default()
+}
+
+fn whole_seconds(wait: Duration) -> Span {
+    Span::from_secs(u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::authenticate::tests::config;
+
+    const FROM: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp(1_000_000_000_000 + seconds * 1_000_000)
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pauses = [0, 4, 5, 6, 8, 40].map(|count| pause(count, 5, Duration::from_secs(60)).as_secs());
+        assert_eq!(pauses, [0, 0, 1, 2, 8, 60]);
+    }
+
+    #[test]
+    fn a_user_is_slowed_down_from_every_address_and_others_are_not() {
+        let throttle = Throttle::new(&AuthConfig { attempts_per_user: 3, attempts_per_address: 100, ..config() });
+        for _ in 0..3 {
+            throttle.begin(Some("ann"), FROM, at(0)).unwrap();
+        }
+        let refused = throttle.begin(Some("ann"), None, at(0)).unwrap_err();
+        assert_eq!(refused.retry_after(), Some(Span::from_secs(1)));
+        throttle.begin(Some("bob"), FROM, at(0)).unwrap();
+        throttle.begin(Some("ann"), FROM, at(1)).unwrap();
+        assert!(throttle.begin(Some("ann"), FROM, at(2)).is_err(), "now two seconds");
+        throttle.begin(Some("ann"), FROM, at(3)).unwrap();
+        throttle.succeeded(Some("ann"), FROM, at(3));
+        throttle.begin(Some("ann"), FROM, at(3)).unwrap();
+    }
+
+    #[test]
+    fn an_address_is_slowed_down_whoever_it_tries() {
+        let throttle = Throttle::new(&AuthConfig { attempts_per_user: 100, attempts_per_address: 2, ..config() });
+        throttle.begin(Some("a"), FROM, at(0)).unwrap();
+        throttle.begin(None, FROM, at(0)).unwrap();
+        assert!(throttle.begin(Some("c"), FROM, at(0)).is_err());
+        throttle.begin(Some("c"), FROM, at(16 * 60)).unwrap();
+    }
+
+    #[test]
+    fn all_addresses_of_one_network_of_ipv6_are_one() {
+        let throttle = Throttle::new(&AuthConfig { attempts_per_user: 100, attempts_per_address: 1, ..config() });
+        let from = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        throttle.begin(None, from("2001:db8:1:2::1"), at(0)).unwrap();
+        assert!(throttle.begin(None, from("2001:db8:1:2:ffff::9"), at(0)).is_err());
+        throttle.begin(None, from("2001:db8:1:3::1"), at(0)).unwrap();
+        throttle.begin(None, from("::ffff:10.0.0.1"), at(0)).unwrap();
+        assert!(throttle.begin(None, from("10.0.0.1"), at(0)).is_err());
+    }
+}

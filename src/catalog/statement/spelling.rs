@@ -1,0 +1,53 @@
+//! `current_user()`, as people write it, as `current_user`, as SQL has it: sqlparser takes only that.
+
+use std::borrow::Cow;
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::cursor::{is_word, offsets, tokenize};
+
+const CURRENT_USER: &str = "current_user";
+
+/// The text with blanks in the place of those parentheses, so that every place in it stays where it was.
+pub fn spelled(sql: &str) -> Cow<'_, str> {
+    if !sql.to_ascii_lowercase().contains(CURRENT_USER) {
+        return sql.into();
+    }
+    let Ok(tokens) = tokenize(sql) else { return sql.into() };
+    let places = offsets(sql, &tokens);
+    let meaning: Vec<(usize, &Token)> = places
+        .iter()
+        .zip(&tokens)
+        .map(|(place, token)| (*place, &token.token))
+        .filter(|(_, token)| !matches!(token, Token::Whitespace(_)))
+        .collect();
+    let mut text = sql.to_owned();
+    for three in meaning.windows(3) {
+        if let [(_, name), (open, Token::LParen), (close, Token::RParen)] = three
+            && is_word(name, CURRENT_USER)
+        {
+            text.replace_range(*open..*open + 1, " ");
+            text.replace_range(*close..*close + 1, " ");
+        }
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_are_respelled_and_no_place_moves() {
+        assert_eq!(spelled("SELECT Current_User ( ), 1"), "SELECT Current_User    , 1");
+        for same in [
+            "SELECT current_user",
+            "SELECT 'current_user()'",
+            "SELECT \"current_user\"()",
+            "SELECT 'current_user",
+            "SELECT 1",
+        ] {
+            assert_eq!(spelled(same), same);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! REFRESH of views that are kept by partitions: the rows of dirty times are made anew, one piece of time after another, and take
+//! the place of the stored ones in one commit.
+//!
+//! ```text
+//! versions of all tables pinned ─ dirty times ─ pieces ─► the view's query of each ─► staged files ─┐
+//! stored files with rows of these times ───────────────► their other rows, written again ──────────┴─► one commit
+//! ```
+//! Memory is that of one piece. MV-1: all pieces read the same versions. RUN-1: the versions stand in the commit, which is refused
+//! (`expected`) unless the stored rows are still those of before; killed anywhere nothing has changed, or all has.
+//!
+//! Not here: which times are dirty (`query::views::partitioned`), since reading the view asks the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::execution::TaskContext;
+use tokio_util::sync::CancellationToken;
+
+use super::absorb::{Extent, commit, rebuilding, replacing};
+use super::last_refresh::REFRESH;
+use super::staged::{Held, Staged, Target};
+use super::{MaterializeError, RefreshParts, RefreshReport};
+use crate::base::Stopwatch;
+use crate::query::{PartitionRun, absorbed, absorbing};
+use crate::rollup::Times;
+use crate::storage::{CommitMode, CommitRequest, TableSnapshot, Transaction};
+
+/// Source rows worked through at once: pieces are as long as that, but whole days (or months) at least.
+const PIECE_ROWS: u64 = 4 << 20;
+
+/// What a refresh makes anew.
+enum Work {
+    Nothing,
+    Times(Times),
+    Everything,
+}
+
+/// Brings the stored rows to the newest versions of all tables below the view.
+///
+/// # Errors
+/// A query that fails, storage trouble, cancelled: nothing has changed. `Overtaken`: somebody else has refreshed it meanwhile.
+pub(super) async fn refresh(
+    parts: &RefreshParts,
+    (view, run): (&str, &PartitionRun),
+    extent: &Extent,
+    task: &Arc<TaskContext>,
+    cancel: &CancellationToken,
+) -> Result<RefreshReport, MaterializeError> {
+    let stopwatch = Stopwatch::start();
+    let (stored, table) = (&run.stored, run.table.as_ref());
+    check_columns(view, run)?;
+    let is_newest = run.sources().all(|(name, _, version)| run.behind.absorbed.get(name) == Some(&version));
+    let work = work(run, extent);
+    if matches!(work, Work::Nothing) && is_newest {
+        return Ok(RefreshReport { rows: 0, source_rows: 0, version: stored.version() });
+    }
+    let target = Target { view, table, stored: stored.clone(), task, cancel };
+    let mut staged = Staged::default();
+    let (mut rows, mut source_rows) = (0, 0);
+    for piece in pieces(run, &work) {
+        source_rows += piece.as_ref().map_or_else(|| run.rows_in(&Times::always()), |times| run.rows_in(times));
+        rows += match run.open(piece, cancel.clone()).await {
+            Ok(found) => staged.add(&target, found).await?,
+            Err(error) => {
+                staged.discard(table).await;
+                return Err(error.into());
+            }
+        };
+    }
+    let mode = match &work {
+        Work::Nothing => CommitMode::Append,
+        Work::Everything => CommitMode::Replace,
+        Work::Times(times) => {
+            let others = run.design.stored_outside(times, stored.provider().schema().as_ref());
+            let held = Held { key: &run.design.key, times, others };
+            replacing(staged.take_out(parts, &target, held).await?)
+        }
+    };
+    let request = CommitRequest {
+        files: staged.files,
+        mode,
+        transactions: transactions(run),
+        fence: None,
+        expected: Some(stored.version()),
+        operation: REFRESH,
+        info: info(run, (rows, source_rows), &stopwatch),
+    };
+    let version = commit(table, request, &|now| is_as_before(run, now)).await?;
+    Ok(RefreshReport { rows, source_rows, version })
+}
+
+/// Rows would be cast to columns that another query had, before a view below it was changed.
+fn check_columns(view: &str, run: &PartitionRun) -> Result<(), MaterializeError> {
+    let stored = run.stored.columns();
+    let Some(place) = run.design.differs(&stored) else { return Ok(()) };
+    let said = |schema: &Schema| match schema.fields().get(place) {
+        Some(field) => format!("{} {}", field.name(), field.data_type()),
+        None => "nothing".to_owned(),
+    };
+    let (found, stored) = (said(&run.design.columns), said(&stored));
+    let column = format!("number {}", place + 1);
+    Err(MaterializeError::SchemaChanged { view: view.to_owned(), column, found, stored })
+}
+
+fn work(run: &PartitionRun, extent: &Extent) -> Work {
+    let Some(dirty) = &run.behind.dirty else { return Work::Everything };
+    let asked = match extent {
+        Extent::Everything => return Work::Everything,
+        Extent::Pending => Some(dirty.clone()),
+        Extent::And(times) => {
+            let mut all = dirty.clone();
+            all.add_all(times);
+            run.design.whole(all)
+        }
+    };
+    match asked {
+        None => Work::Everything,
+        Some(times) if times.is_empty() => Work::Nothing,
+        Some(times) => Work::Times(times),
+    }
+}
+
+/// Times to be worked through at once; `None`: all.
+fn pieces(run: &PartitionRun, work: &Work) -> Vec<Option<Times>> {
+    let times = match (work, run.times()) {
+        (Work::Nothing, _) => return Vec::new(),
+        (Work::Everything, None) => return vec![None],
+        (Work::Times(times), None) => return vec![Some(times.clone())],
+        (Work::Everything, Some(all)) => all,
+        // Elsewhere there are no rows.
+        (Work::Times(times), Some(all)) => times.and(&all),
+    };
+    run.design.pieces(&times, PIECE_ROWS, &|piece| run.rows_about(piece)).into_iter().map(Some).collect()
+}
+
+/// The versions that the rows hold then. Of several tables any may have moved alone, so that none of them tells a repeat.
+fn transactions(run: &PartitionRun) -> Vec<Transaction> {
+    let versions = run.sources().map(|(_, path, version)| (path, i64::try_from(version.0).unwrap_or(i64::MAX)));
+    std::iter::once(rebuilding(&run.stored)).chain(absorbing(run.design.fingerprint, versions)).collect()
+}
+
+/// Whether no other refresh has come since, be it by another design.
+fn is_as_before(run: &PartitionRun, now: &TableSnapshot) -> bool {
+    let held = |stored, path| absorbed(stored, run.design.fingerprint, path);
+    run.sources().all(|(_, path, _)| held(now, path) == held(&run.stored, path))
+}
+
+fn info(
+    run: &PartitionRun,
+    (rows, source_rows): (u64, u64),
+    stopwatch: &Stopwatch,
+) -> BTreeMap<String, serde_json::Value> {
+    let versions: serde_json::Map<String, serde_json::Value> =
+        run.sources().map(|(name, _, version)| (name.to_owned(), version.0.into())).collect();
+    BTreeMap::from([
+        ("sources".to_owned(), versions.into()),
+        ("rows".to_owned(), rows.into()),
+        ("source_rows".to_owned(), source_rows.into()),
+        ("elapsed_ms".to_owned(), (stopwatch.elapsed_micros() / 1_000).into()),
+    ])
+}

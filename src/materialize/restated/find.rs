@@ -1,0 +1,364 @@
+//! Finds what the new rows of a view's source restate.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use arrow::json::WriterBuilder;
+use arrow::json::writer::LineDelimited;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::{MemTable, provider_as_source};
+use futures::TryStreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::record::Restatement;
+use crate::base::{Classify, Kind, Span, Timestamp, chain};
+use crate::catalog::{CatalogSnapshot, Definition, TableKind};
+use crate::materialize::absorb::ViewAt;
+use crate::materialize::{MaterializeError, RefreshParts};
+use crate::query::QueryError;
+use crate::rollup::{self, CommitRows, Piece, Scan, Window};
+use crate::storage::{CommittedRows, TableChanges, TableSnapshot, TableVersion};
+use crate::telemetry::metrics;
+
+/// Groups listed for one refresh; the others are summed up in one row.
+const LISTED_MAX: usize = 200;
+/// Parts of one refresh whose restatements are told apart: with more commits of late rows, several together are one cause.
+const CAUSES_MAX: usize = 16;
+/// Files read for all causes together, about: each cause reads those before it, so a refresh that is far behind has fewer causes.
+const READS_MAX: usize = 1024;
+/// Ends of windows in one cause that are told apart; with more, rows are late by the first of several.
+const ENDS_MAX: usize = 16;
+
+/// What the rows that `source` has got since version `absorbed`, about to be added to `stored`, change of windows that were over.
+/// Nothing when rows went as well: then more is put in place than what came late.
+///
+/// # Errors
+/// A query that fails on the source's rows, storage trouble, cancelled.
+pub(in crate::materialize) async fn find(
+    parts: &RefreshParts,
+    view: &ViewAt<'_>,
+    (stored, absorbed, source): (&Arc<TableSnapshot>, Option<i64>, &Arc<TableSnapshot>),
+    cancel: &CancellationToken,
+) -> Result<Vec<Restatement>, MaterializeError> {
+    let Some((window, restate_after)) = terms(&parts.catalog.snapshot(), view) else { return Ok(Vec::new()) };
+    let absorbed = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
+    let Some(absorbed) = absorbed.filter(|absorbed| *absorbed <= source.version()) else { return Ok(Vec::new()) };
+    let commits = match view.source.changes(absorbed, source).await? {
+        TableChanges::Known(changed) if !changed.removes_rows => changed.by_commit(),
+        TableChanges::Known(_) | TableChanges::Unknown { .. } => return Ok(Vec::new()),
+    };
+    let late = late_commits(&commits, &window, restate_after);
+    let files: usize = commits.iter().map(CommittedRows::file_count).sum();
+    let causes = (READS_MAX / files.max(1)).clamp(1, CAUSES_MAX);
+    let mut search =
+        Search { parts, view, window, commits, stored, cancel, listed: Vec::new(), unlisted: Unlisted::default() };
+    for cause in late.chunks(late.len().div_ceil(causes).max(1)) {
+        search.look_at(cause).await?;
+    }
+    Ok(search.told())
+}
+
+/// How a row of the view's source is told to be late; None: none ever is.
+fn terms(catalog: &CatalogSnapshot, view: &ViewAt<'_>) -> Option<(Window, Span)> {
+    let Definition::MaterializedView(definition) = &catalog.relations.get(view.name)?.definition else { return None };
+    let event_time = event_time(catalog, &view.design.question.source);
+    Some((Window::of(&view.design, event_time.as_deref())?, definition.restate_after))
+}
+
+/// The time column of a table of events.
+pub(in crate::materialize) fn event_time(catalog: &CatalogSnapshot, table: &str) -> Option<String> {
+    match &catalog.relations.get(table)?.definition {
+        Definition::Table(table) => match &table.kind {
+            TableKind::Event { event_time, .. } => Some(event_time.clone()),
+            TableKind::Plain | TableKind::Snapshot { .. } => None,
+        },
+        Definition::View(_) | Definition::MaterializedView(_) | Definition::Endpoint(_) => None,
+    }
+}
+
+/// A commit that may have brought late rows: its place, and the time before which its rows are late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Late {
+    place: usize,
+    end: Timestamp,
+}
+
+fn late_commits(commits: &[CommittedRows], window: &Window, restate_after: Span) -> Vec<Late> {
+    let late = |(place, commit): (usize, &CommittedRows)| {
+        let end = window.closed_before(commit.committed_at.minus(restate_after.duration()))?;
+        commit.may_be_before(&window.column, end).then_some(Late { place, end })
+    };
+    commits.iter().enumerate().filter_map(late).collect()
+}
+
+/// The commits of a cause, together where their rows are late by the same time.
+fn by_end(cause: &[Late]) -> Vec<&[Late]> {
+    let alike: Vec<&[Late]> = cause.chunk_by(|a, b| a.end == b.end).collect();
+    if alike.len() <= ENDS_MAX { alike } else { cause.chunks(cause.len().div_ceil(ENDS_MAX)).collect() }
+}
+
+/// Groups that are only counted.
+#[derive(Default)]
+struct Unlisted {
+    groups: u64,
+    late_events: u64,
+    versions: Option<(u64, u64)>,
+}
+
+impl Unlisted {
+    fn add(&mut self, groups: u64, late_events: u64, (first, last): (u64, u64)) {
+        self.groups += groups;
+        self.late_events += late_events;
+        let (least, most) = self.versions.unwrap_or((first, last));
+        self.versions = Some((least.min(first), most.max(last)));
+    }
+}
+
+/// Groups of late rows: the keys, then [`rollup::LATE_COLUMNS`].
+struct Groups {
+    rows: RecordBatch,
+    keys: usize,
+}
+
+impl Groups {
+    fn count(&self) -> u64 {
+        self.rows.num_rows() as u64
+    }
+
+    fn number(&self, row: usize, which: usize) -> u64 {
+        let column = self.rows.column(self.keys + which).as_primitive::<Int64Type>();
+        u64::try_from(column.value(row)).unwrap_or_default()
+    }
+
+    fn late_events(&self) -> u64 {
+        (0..self.rows.num_rows()).map(|row| self.number(row, 0)).sum()
+    }
+}
+
+struct Search<'a> {
+    parts: &'a RefreshParts,
+    view: &'a ViewAt<'a>,
+    window: Window,
+    commits: Vec<CommittedRows>,
+    stored: &'a Arc<TableSnapshot>,
+    cancel: &'a CancellationToken,
+    listed: Vec<Restatement>,
+    unlisted: Unlisted,
+}
+
+impl Search<'_> {
+    /// Lists what the late rows of some commits, which follow one another, change.
+    async fn look_at(&mut self, cause: &[Late]) -> Result<(), MaterializeError> {
+        let Some(groups) = self.groups(cause).await? else { return Ok(()) };
+        match self.restated(cause, &groups).await {
+            Ok(restated) => self.listed.extend(restated),
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            // Such as a total beyond BIGINT, which readers of the group are told.
+            Err(error) => {
+                tracing::warn!(view = self.view.name, error = %chain(&error), "values of late groups not told");
+                self.unlisted.add(groups.count(), groups.late_events(), self.versions(cause));
+            }
+        }
+        Ok(())
+    }
+
+    /// The groups that late rows of these commits belong to, as many as are still listed; the others are counted.
+    async fn groups(&mut self, cause: &[Late]) -> Result<Option<Groups>, MaterializeError> {
+        let (design, rows, window) = (self.view.design.clone(), self.commit_rows(cause), self.window.clone());
+        let plan = move |functions: &rollup::Functions| rollup::late_groups(&design, &window, &rows, functions);
+        let mut found = self.parts.engine.open_rollup(plan, self.cancel.clone()).await?;
+        let keys = self.view.design.keys.len();
+        let mut kept: Vec<RecordBatch> = Vec::new();
+        let mut room = LISTED_MAX.saturating_sub(self.listed.len());
+        while let Some(batch) = found.try_next().await.map_err(QueryError::from)? {
+            let taken = batch.num_rows().min(room);
+            room -= taken;
+            if taken > 0 {
+                kept.push(batch.slice(0, taken));
+            }
+            if taken < batch.num_rows() {
+                let rest = Groups { rows: batch.slice(taken, batch.num_rows() - taken), keys };
+                self.unlisted.add(rest.count(), rest.late_events(), self.versions(cause));
+            }
+        }
+        let Some(first) = kept.first() else { return Ok(None) };
+        let rows = arrow::compute::concat_batches(&first.schema(), &kept).map_err(|error| internal(&error))?;
+        Ok(Some(Groups { rows, keys }))
+    }
+
+    /// The answers of the groups without the late rows and with them, where they differ.
+    async fn restated(&self, cause: &[Late], groups: &Groups) -> Result<Vec<Restatement>, MaterializeError> {
+        let design = &self.view.design;
+        let starts = self.window_starts(cause, groups)?;
+        let (without, with) = self.pieces(cause, &starts);
+        let old = self.values(without, groups).await?;
+        let new = self.values(with, groups).await?;
+        let keys = groups.rows.columns().get(..groups.keys).unwrap_or_default();
+        let keys = json(&design.keys, keys)?;
+        let mut restated = Vec::new();
+        for (row, key) in keys.into_iter().enumerate() {
+            let (old_value, new_value) = (old.get(&key).cloned(), new.get(&key).cloned());
+            if old_value == new_value {
+                continue;
+            }
+            restated.push(Restatement {
+                group_key: Some(key),
+                window_start: starts.get(row).copied().flatten(),
+                old_value,
+                new_value,
+                source: design.question.source.clone(),
+                first_version: groups.number(row, 1),
+                last_version: groups.number(row, 2),
+                late_events: groups.number(row, 0),
+                groups: 1,
+            });
+        }
+        Ok(restated)
+    }
+
+    /// Where each group's window begins.
+    fn window_starts(&self, cause: &[Late], groups: &Groups) -> Result<Vec<Option<Timestamp>>, MaterializeError> {
+        let end = cause.last().map_or(Timestamp::default(), |late| late.end);
+        let Some(key) = self.window.key(end) else { return Ok(Vec::new()) };
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let starts = cast(groups.rows.column(key), &micros).map_err(|error| internal(&error))?;
+        Ok(starts.as_primitive::<TimestampMicrosecondType>().iter().map(|start| start.map(Timestamp)).collect())
+    }
+
+    /// Everything that was committed before the late rows of `cause`, of the windows that begin at `starts`; and the same with
+    /// these rows. Rows of later commits are in neither.
+    fn pieces(&self, cause: &[Late], starts: &[Option<Timestamp>]) -> (Vec<Piece>, Vec<Piece>) {
+        let design = &self.view.design;
+        let (first, last) = (starts.iter().flatten().min(), starts.iter().flatten().max());
+        let end = cause.iter().map(|late| late.end).max().unwrap_or_default();
+        let windows = self.window.between(first.copied(), end);
+        let stored = scan("stored", self.stored.provider());
+        let mut without = match (self.window.key(end), first, last) {
+            (Some(key), Some(first), Some(last)) => vec![rollup::stored_between(design, stored, (key, *first, *last))],
+            _ => Vec::new(),
+        };
+        let until = cause.last().map_or(0, |late| late.place + 1);
+        let late: HashSet<usize> = cause.iter().map(|late| late.place).collect();
+        let is_late = |place: usize| late.contains(&place);
+        let others = self.commits.iter().take(until).enumerate().filter(|(place, _)| !is_late(*place));
+        if let Some(rows) = CommittedRows::provider(others.map(|(_, commit)| commit)) {
+            without.push(Piece::Base { rows: scan("before", rows), within: Some(windows.clone()) });
+        }
+        let commits = self.commit_rows(cause);
+        without.extend(commits.iter().map(|commit| narrowed(commit.in_time(&self.window), &windows)));
+        let late = commits.iter().map(|commit| narrowed(commit.late(&self.window), &windows));
+        let with = without.iter().cloned().chain(late).collect();
+        (without, with)
+    }
+
+    fn commit_rows(&self, cause: &[Late]) -> Vec<CommitRows> {
+        let rows = |late: &[Late]| {
+            let versions = self.versions(late);
+            let commits = late.iter().filter_map(|late| self.commits.get(late.place));
+            let rows = scan(&format!("commit_{}", versions.0), CommittedRows::provider(commits)?);
+            let end = late.iter().map(|late| late.end).min()?;
+            Some(CommitRows { versions, rows, end })
+        };
+        by_end(cause).into_iter().filter_map(rows).collect()
+    }
+
+    /// The aggregates of the groups, by the text of their keys.
+    async fn values(&self, pieces: Vec<Piece>, groups: &Groups) -> Result<HashMap<String, String>, MaterializeError> {
+        let wanted = MemTable::try_new(groups.rows.schema(), vec![vec![groups.rows.clone()]]);
+        let wanted = scan("late", Arc::new(wanted.map_err(QueryError::from)?));
+        let design = self.view.design.clone();
+        let plan = move |functions: &rollup::Functions| rollup::answers_of(&design, pieces, wanted, functions);
+        let mut answers = self.parts.engine.open_rollup(plan, self.cancel.clone()).await?;
+        let mut values = HashMap::new();
+        while let Some(batch) = answers.try_next().await.map_err(QueryError::from)? {
+            let (keys, calls) = batch.columns().split_at(groups.keys.min(batch.num_columns()));
+            let keys = json(&self.view.design.keys, keys)?;
+            values.extend(keys.into_iter().zip(json(&self.view.design.call_names, calls)?));
+        }
+        Ok(values)
+    }
+
+    fn versions(&self, cause: &[Late]) -> (u64, u64) {
+        let version = |late: Option<&Late>| late.and_then(|late| self.commits.get(late.place)).map(|one| one.version.0);
+        (version(cause.first()).unwrap_or_default(), version(cause.last()).unwrap_or_default())
+    }
+
+    /// What was found, the groups that are not listed as one row behind the others.
+    fn told(self) -> Vec<Restatement> {
+        let Self { view, mut listed, unlisted, .. } = self;
+        if let Some((first_version, last_version)) = unlisted.versions {
+            listed.push(Restatement {
+                group_key: None,
+                window_start: None,
+                old_value: None,
+                new_value: None,
+                source: view.design.question.source.clone(),
+                first_version,
+                last_version,
+                late_events: unlisted.late_events,
+                groups: unlisted.groups,
+            });
+        }
+        let groups: u64 = listed.iter().map(|row| row.groups).sum();
+        if groups > 0 {
+            let labels = [("view", view.name)];
+            metrics().count("view_restatements", "Groups changed by late events after restate_after", &labels, groups);
+        }
+        listed
+    }
+}
+
+fn narrowed(piece: Piece, windows: &datafusion::logical_expr::Expr) -> Piece {
+    match piece {
+        Piece::Base { rows, within } => {
+            let within = within.map_or(windows.clone(), |within| within.and(windows.clone()));
+            Piece::Base { rows, within: Some(within) }
+        }
+        stored @ Piece::Stored { .. } => stored,
+    }
+}
+
+fn scan(table: &str, rows: Arc<dyn TableProvider>) -> Scan {
+    Scan { table: table.into(), source: provider_as_source(rows) }
+}
+
+/// One JSON object per row.
+fn json(names: &[String], columns: &[ArrayRef]) -> Result<Vec<String>, MaterializeError> {
+    let fields = names.iter().zip(columns).map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let written = RecordBatch::try_new(schema, columns.to_vec()).and_then(|batch| {
+        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+        writer.write(&batch)?;
+        writer.finish()?;
+        String::from_utf8(writer.into_inner()).map_err(|error| ArrowError::JsonError(error.to_string()))
+    });
+    Ok(written.map_err(|error| internal(&error))?.lines().map(str::to_owned).collect())
+}
+
+fn internal(error: &ArrowError) -> MaterializeError {
+    QueryError::Internal { message: format!("cannot tell what was restated: {error}") }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sizes of the parts of a cause, by the ends of its commits.
+    fn parts(ends: impl IntoIterator<Item = i64>) -> Vec<usize> {
+        let late = |(place, end)| Late { place, end: Timestamp(end) };
+        let cause: Vec<Late> = ends.into_iter().enumerate().map(late).collect();
+        by_end(&cause).into_iter().map(<[Late]>::len).collect()
+    }
+
+    #[test]
+    fn commits_late_by_the_same_time_are_one_part_and_parts_are_bounded() {
+        assert_eq!(parts([]), Vec::<usize>::new());
+        assert_eq!(parts([1, 1, 1, 2, 2, 1]), [3, 2, 1]);
+        assert_eq!(parts(0..16), [1; 16]);
+        assert_eq!(parts(0..33), [[3; 11].as_slice()].concat());
+    }
+}

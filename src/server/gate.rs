@@ -1,0 +1,152 @@
+//! Who calls, for every protocol: the credential of a call to the identity its session has, and what the edge decides by it.
+//!
+//! ```text
+//! authorization: Basic | Bearer ─► Gate::enter, once more than auth.limits allow: no ─► Caller ─► Session (query decides) · check_insert (ingest is decided here)
+//! ```
+//! With authentication off every call is anybody's, and nothing is looked at.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+
+use super::error::Fault;
+use crate::auth::{Access, AuthError, AuthMode, Authenticator, Credential, Identity};
+use crate::base::{Classify, Kind};
+use crate::catalog::CatalogSnapshot;
+use crate::query::{Origin, Session};
+
+/// The user of sessions while authentication is off.
+const ANONYMOUS: &str = "anonymous";
+
+/// Whose call it is; none = anybody's, for authentication is off. An extension of every request that has passed the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller(pub Option<Identity>);
+
+impl Caller {
+    pub const ANYBODY: Self = Self(None);
+
+    /// A session for this caller's statements.
+    pub fn session(&self, id: impl Into<String>, origin: Origin) -> Arc<Session> {
+        match &self.0 {
+            None => Session::new(id, ANONYMOUS, origin),
+            Some(identity) => Session::of_caller(id, identity.clone(), origin),
+        }
+    }
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Option<Arc<Authenticator>>);
+
+impl Gate {
+    /// Asks as `[auth] mode` says.
+    pub fn new(authenticator: &Arc<Authenticator>) -> Self {
+        Self((authenticator.config().mode == AuthMode::On).then(|| authenticator.clone()))
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whose call it is, by the value of its `authorization` header.
+    ///
+    /// # Errors
+    /// `NoCredential`, `BadCredential`, `Throttled`; `TooOften`.
+    pub async fn enter(&self, authorization: Option<&str>, from: Option<IpAddr>) -> Result<Caller, AuthError> {
+        let Some(authenticator) = &self.0 else { return Ok(Caller::ANYBODY) };
+        let (scheme, value) = authorization.and_then(|text| text.split_once(' ')).ok_or(AuthError::NoCredential)?;
+        let value = value.trim();
+        let identity = if scheme.eq_ignore_ascii_case("bearer") {
+            authenticator.identify(Credential::Token(value), from).await?
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            let (user, password) = basic(value).ok_or(AuthError::BadCredential)?;
+            // Clients that know only names and passwords send a token as the password.
+            let by_token =
+                password.starts_with("adlake_") && authenticator.directory().snapshot().users.contains_key(&user);
+            match by_token.then(|| Credential::Token(&password)) {
+                Some(token) => {
+                    let identity = authenticator.identify(token, from).await?;
+                    if identity.user != user {
+                        return Err(AuthError::BadCredential);
+                    }
+                    identity
+                }
+                None => authenticator.identify(Credential::Password { user: &user, password: &password }, from).await?,
+            }
+        } else {
+            return Err(AuthError::NoCredential);
+        };
+        authenticator.admit(&identity)?;
+        Ok(Caller(Some(identity)))
+    }
+
+    /// Lets a caller in again that was let in before.
+    ///
+    /// # Errors
+    /// The user or token is no more; `TooOften`.
+    pub fn enter_again(&self, caller: &Caller) -> Result<(), AuthError> {
+        self.access(caller)?;
+        match (&self.0, &caller.0) {
+            (Some(authenticator), Some(identity)) => authenticator.admit(identity),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the caller may do now; none = everything.
+    ///
+    /// # Errors
+    /// The user or token is no more.
+    pub fn access(&self, caller: &Caller) -> Result<Option<Access>, AuthError> {
+        match (&self.0, &caller.0) {
+            (None, _) => Ok(None),
+            (Some(authenticator), Some(identity)) => authenticator.directory().access(identity).map(Some),
+            (Some(_), None) => Err(AuthError::NoCredential),
+        }
+    }
+
+    /// Whether the caller may put rows into `table`.
+    ///
+    /// # Errors
+    /// `Denied`; `NotFound`, as for a table that does not exist, when the caller may not even know of it.
+    pub fn check_insert(&self, caller: &Caller, table: &str, catalog: &CatalogSnapshot) -> Result<(), Fault> {
+        match self.access(caller).map_err(|error| Fault::from(&error))? {
+            None => Ok(()),
+            Some(access) if access.may_insert(table) && catalog.relations.contains_key(table) => Ok(()),
+            Some(access) if access.may_see(table) && catalog.relations.contains_key(table) => {
+                Err(Fault::new(Kind::PermissionDenied, format!("you may not put rows into '{table}'")))
+            }
+            Some(_) => Err(Fault::new(Kind::NotFound, format!("table or view '{table}' not found"))),
+        }
+    }
+}
+
+/// Name and password of Basic credentials (RFC 7617).
+pub fn basic(encoded: &str) -> Option<(String, String)> {
+    // ADBC leaves the padding out, JDBC does not.
+    let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (user, password) = text.split_once(':')?;
+    (!user.is_empty()).then(|| (user.to_owned(), password.to_owned()))
+}
+
+impl From<&AuthError> for Fault {
+    fn from(error: &AuthError) -> Self {
+        Self { retry_after: error.retry_after(), ..Self::new(error.kind(), error.public_message()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_credentials_have_a_name_and_may_hold_colons() {
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(basic("YW5uOnNlY3JldA=="), pair("ann", "secret"));
+        assert_eq!(basic("YW5uOmE6Yg"), pair("ann", "a:b"));
+        for wrong in ["", "!", "YW5u", "OnNlY3JldA=="] {
+            assert_eq!(basic(wrong), None, "{wrong}");
+        }
+    }
+}
