@@ -13,6 +13,9 @@ if [ -n "${CI:-}" ] && [ -z "${CARGO_TARGET_DIR:-}" ]; then
 fi
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$ROOT/target}"
 export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-$([ -n "${CI:-}" ] && echo 0 || echo 1)}"
+export CARGO_NET_RETRY="${CARGO_NET_RETRY:-10}"
+# CI repeats the same random cases of proptest, so that a failure can be repeated; another seed looks for new ones.
+if [ -n "${CI:-}" ]; then export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-20261201}"; fi
 VENV=$ROOT/tests/.tools/venv
 
 stage() { printf '\n=== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
@@ -23,8 +26,8 @@ apt_install() {
   for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
   [ ${#missing[@]} -eq 0 ] && return 0
   local sudo=""; [ "$(id -u)" -eq 0 ] || sudo=sudo
-  $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  $sudo apt-get update -qq -o Acquire::Retries=5
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq -o Acquire::Retries=5 --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 tools() {
@@ -38,6 +41,7 @@ tools() {
   command -v go >/dev/null || apt_install golang-go
   command -v tmux >/dev/null || apt_install tmux
   command -v curl >/dev/null || apt_install curl
+  command -v openssl >/dev/null || apt_install openssl
   compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || apt_install libfaketime
   command -v python3 >/dev/null || apt_install python3
   python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv
@@ -73,14 +77,14 @@ if wanted e2e; then
   stage "real clients"
   export ADLAKE="${ADLAKE:-$CARGO_TARGET_DIR/release/adlake}"
   [ -x "$ADLAKE" ] || { echo "no binary at $ADLAKE; run the release stage first" >&2; exit 1; }
-  "$VENV/bin/python" -m pytest -q -rs tests/e2e tests/real_data
+  "$VENV/bin/python" -m pytest -q -rs -o faulthandler_timeout=900 tests/e2e tests/real_data
 fi
 if wanted s3; then
   stage "real clients, lakes in a bucket (versitygw)"
   export ADLAKE="${ADLAKE:-$CARGO_TARGET_DIR/release/adlake}"
   [ -x "$ADLAKE" ] || { echo "no binary at $ADLAKE; run the release stage first" >&2; exit 1; }
   # What differs on a bucket: clients, plain Delta readers, kills and replicas. The REPL and start-up do not know where the lake is.
-  ADLAKE_TEST_LAKE=s3 ADLAKE_KILLS="${ADLAKE_KILLS:-15}" "$VENV/bin/python" -m pytest -q -rs \
+  ADLAKE_TEST_LAKE=s3 ADLAKE_KILLS="${ADLAKE_KILLS:-15}" "$VENV/bin/python" -m pytest -q -rs -o faulthandler_timeout=900 \
     tests/e2e/test_adbc.py tests/e2e/test_jdbc.py tests/e2e/test_readers.py tests/e2e/test_kill.py tests/e2e/test_read_only.py tests/e2e/test_ingest.py
 fi
 stage "done"

@@ -9,21 +9,22 @@ mkdir -p "$TOOLS/bin"
 done_before() { [ -f "$2" ] && [ "$(cat "$2")" = "$1" ]; }
 retry() { for attempt in 1 2 3; do "$@" && return 0; echo "attempt $attempt failed: $*" >&2; sleep $((attempt * 5)); done; return 1; }
 
-# A Python environment with what a file of requirements pins.
+# A Python environment with what a file of requirements asks for, in the versions that a file of constraints pins
+# (made anew, after a change of requirements, with `pip freeze`).
 environment() {
-  local folder=$TOOLS/$1 requirements; requirements=$(sha256sum "$2" | cut -d' ' -f1)
+  local folder=$TOOLS/$1 requirements; requirements=$(cat "$2" "$3" | sha256sum | cut -d' ' -f1)
   done_before "$requirements" "$folder/.installed" && return 0
-  [ -x "$folder/bin/python" ] || python3 -m venv "$folder"
-  retry "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$2"
+  [ -x "$folder/bin/pip" ] || python3 -m venv "$folder"
+  retry "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$2" -c "$3"
   echo "$requirements" >"$folder/.installed"
 }
-environment venv requirements.txt
-environment duckdb requirements-duckdb.txt
-environment superset requirements-superset.txt
+environment venv requirements.txt constraints.txt
+environment duckdb requirements-duckdb.txt /dev/null
+environment superset requirements-superset.txt constraints-superset.txt
 
 sources=$(cat jdbc/pom.xml $(find jdbc/src -name '*.java' | sort) | sha256sum | cut -d' ' -f1)
 if ! done_before "$sources" "$TOOLS/jdbc/.installed"; then
-  mvn --quiet --batch-mode --offline -f jdbc/pom.xml package >/dev/null 2>&1 || retry mvn --quiet --batch-mode -f jdbc/pom.xml package
+  mvn --quiet --batch-mode --offline -f jdbc/pom.xml package >/dev/null 2>&1 || retry mvn -U --quiet --batch-mode -f jdbc/pom.xml package
   echo "$sources" >"$TOOLS/jdbc/.installed"
 fi
 

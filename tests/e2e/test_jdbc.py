@@ -50,7 +50,7 @@ def outcomes(request, server, million):
         java, "--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", f"{TOOLS}/jdbc/classes:{TOOLS}/jdbc/{DRIVERS[request.param]}/*",
         "adlake.Checks", f"jdbc:arrow-flight-sql://127.0.0.1:{server.flight_port}?useEncryption=false", str(ROWS),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     parts = re.split(r"^(ok|FAILED) (\w+)", done.stdout, flags=re.M)
     found = {name: (word, rest) for word, name, rest in zip(parts[1::3], parts[2::3], parts[3::3])}
     assert found, done.stdout + done.stderr
@@ -106,7 +106,7 @@ def test_sqlline(server, tmp_path, driver):
         "sqlline.SqlLine", "-d", "org.apache.arrow.driver.jdbc.ArrowFlightJdbcDriver",
         "-u", f"jdbc:arrow-flight-sql://127.0.0.1:{server.flight_port}?useEncryption=false", "-n", "ann", "-p", "secret", "-f", str(script), "--force=true",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"})
     shown = done.stdout + done.stderr
     missing = [text for text in SHOWN if text not in shown]
     assert not missing, f"{missing} not in\n{shown}"

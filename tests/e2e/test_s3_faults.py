@@ -7,6 +7,7 @@ late (`fault_proxy`). Clients send again what was not acknowledged. Afterwards e
 ADLAKE_FAULT_SECONDS sets how long the load lasts (30), ADLAKE_SEED the seed of the faults.
 """
 
+import http.client
 import json
 import os
 import threading
@@ -20,7 +21,7 @@ from support import Gateway, Server
 SECONDS = float(os.environ.get("ADLAKE_FAULT_SECONDS", "30"))
 SEED = int(os.environ.get("ADLAKE_SEED", "20261120"))
 BATCH, FILE_ROWS, PRODUCERS = 25, 100, 3
-ONE_BATCH_SECONDS = 60
+ONE_REQUEST_SECONDS, ONE_BATCH_SECONDS = 60, 240
 
 TABLE = """
 CREATE TABLE faults (event_id VARCHAR NOT NULL, event_time TIMESTAMP WITH TIME ZONE NOT NULL, batch VARCHAR NOT NULL, price_micros BIGINT NOT NULL)
@@ -46,7 +47,7 @@ class Load:
 
     def post(self, path, body, content_type):
         request = urllib.request.Request(self.server.http_url + path, body, {"content-type": content_type})
-        with urllib.request.urlopen(request, timeout=ONE_BATCH_SECONDS) as response:
+        with urllib.request.urlopen(request, timeout=ONE_REQUEST_SECONDS) as response:
             return json.loads(response.read())
 
     def sql(self, statement):
@@ -62,7 +63,7 @@ class Load:
                 text = error.read().decode(errors="replace")
                 assert error.code in (409, 429) or error.code >= 500, (error.code, text)
                 last = f"{error.code} {text}"
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 last = repr(error)
             assert time.monotonic() < end, f"not acknowledged in {ONE_BATCH_SECONDS} s: {last}"
             with self.lock:

@@ -54,14 +54,14 @@ def test_config_explain_tells_value_and_origin(tmp_path):
 
 def test_sigterm_answers_accepted_work_and_a_restart_shows_the_same(tmp_path):
     lake = tmp_path / "lake"
-    with Server(lake) as server:
+    with Server(lake, settings={"server.drain": "4 minutes"}) as server:
         server.sql("CREATE TABLE t (a BIGINT)")
         answers = []
 
         def slow():
             body = json.dumps({"sql": "INSERT INTO t SELECT value FROM generate_series(1, 3000000)"}).encode()
             request = urllib.request.Request(server.http_url + "/v1/sql", body, {"content-type": "application/json"})
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=240) as response:
                 answers.append(json.loads(response.read()))
 
         sender = threading.Thread(target=slow)

@@ -181,7 +181,7 @@ def jdbc(server, *options):
         java, "--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", f"{TOOLS}/jdbc/classes:{TOOLS}/jdbc/lib/*",
         "adlake.Checks", url, "0", "ddl_and_row_counts",
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_jdbc(secure, certificates):

@@ -16,7 +16,7 @@ const endless = "SELECT a.value AS a, b.value AS b, '%s' AS mark FROM generate_s
 // Waits until no query of this mark runs (`still` 0) or one does.
 func running(t *testing.T, connection adbc.Connection, mark string, still int64) {
 	sql := fmt.Sprintf("SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%%%s%%' AND sql NOT LIKE '%%system.queries%%'", mark)
-	require.Eventually(t, func() bool { return number(t, connection, sql) == still }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return number(t, connection, sql) == still }, 60*time.Second, 50*time.Millisecond)
 }
 
 func TestAdbcCancelByContext(t *testing.T) {

@@ -36,14 +36,14 @@ impl Server {
         // Other tests may have installed it before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let fixed = [("lake.sql", ""), ("http.port", "0"), ("flight.port", "0")];
+        let fixed = [("lake.sql", ""), ("http.port", "0"), ("flight.port", "0"), ("server.drain", "10 minutes")];
         let fixed = fixed.into_iter().chain(settings.iter().copied());
         let mut overrides = crate::place::settings(folder.path());
         overrides.extend(fixed.map(|(key, value)| (key.into(), value.into())));
         let loaded = config::load(None, &[], &overrides).unwrap();
         let clock = Clock::manual(NOON);
         let running = App::open(loaded, clock.clone()).await.unwrap().serve().await.unwrap();
-        let client = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let client = Client::builder().timeout(Duration::from_secs(600)).build().unwrap();
         Self { running, client, clock, _folder: folder }
     }
 

@@ -57,7 +57,7 @@ async fn silent_connections_keep_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_takes_too_long_is_given_up() {
     let lab = Lab::new();
-    let server = lab.serve(&[("tls.handshake_timeout", "50 ms")]).await;
+    let server = lab.serve(&[("tls.handshake_timeout", "500 ms")]).await;
     for address in [server.http(), server.flight()] {
         for begun in [&b""[..], &[22], &[22, 3, 1, 2, 0, 1, 0]] {
             assert_eq!(said(address, begun).await, b"", "{begun:?}");

@@ -20,6 +20,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 
 /**
@@ -408,21 +410,22 @@ public final class Checks {
 
     static void cancelled(Connection connection) throws Exception {
         AtomicReference<Throwable> outcome = new AtomicReference<>();
+        CountDownLatch begun = new CountDownLatch(1);
         try (Statement statement = connection.createStatement()) {
             Thread reader = new Thread(() -> {
                 try (ResultSet results = statement.executeQuery("SELECT a.n, b.n FROM million a CROSS JOIN million b")) {
-                    while (results.next()) {}
+                    while (results.next()) begun.countDown();
                     outcome.set(new AssertionError("a trillion rows were read"));
                 } catch (Throwable failure) {
                     outcome.set(failure);
                 }
             });
             reader.start();
-            Thread.sleep(1500);
+            holds(begun.await(60, TimeUnit.SECONDS), "no row in 60 s");
             holds(outcome.get() == null, "ended by itself: " + outcome.get());
             statement.cancel();
-            reader.join(20_000);
-            holds(!reader.isAlive(), "still running 20 s after cancel");
+            reader.join(60_000);
+            holds(!reader.isAlive(), "still running 60 s after cancel");
             // When the cancel meets the reader inside next(), driver 18.3 lets Flight's own unchecked exception through, or that
             // of a batch closed twice.
             String told = String.valueOf(outcome.get());

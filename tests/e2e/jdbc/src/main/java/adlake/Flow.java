@@ -25,6 +25,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 
 /** Statements over JDBC: metadata of every kind, fetch sizes and limits, batches, cancelling, several statements at once. */
@@ -229,7 +231,7 @@ final class Flow {
     static void until(Connection connection, String text, long wanted) throws Exception {
         String sql = "SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%" + text + "%' AND sql NOT LIKE '%system.queries%'";
         for (int turn = 0; ((Number) single(connection, sql)).longValue() != wanted; turn++) {
-            holds(turn < 400, "queries still running: not " + wanted);
+            holds(turn < 1200, "queries still running: not " + wanted);
             Thread.sleep(50);
         }
     }
@@ -239,21 +241,23 @@ final class Flow {
     /** A prepared query cancelled from a second thread; one whose statement is closed early. Both end on the server. */
     static void cancelling(Connection watcher) throws Exception {
         AtomicReference<Throwable> outcome = new AtomicReference<>();
+        CountDownLatch begun = new CountDownLatch(1);
         Connection connection = java.sql.DriverManager.getConnection(Checks.url());
         PreparedStatement statement = connection.prepareStatement(ENDLESS + " WHERE a.value > ?");
         statement.setLong(1, 0);
         Thread reader = new Thread(() -> {
             try (ResultSet results = statement.executeQuery()) {
-                while (results.next()) {}
+                while (results.next()) begun.countDown();
                 outcome.set(new AssertionError("read to its end"));
             } catch (Throwable failure) {
                 outcome.set(failure);
             }
         });
         reader.start();
+        holds(begun.await(60, TimeUnit.SECONDS), "no row in 60 s");
         until(watcher, "jdbc endless", 1);
         statement.cancel();
-        reader.join(20_000);
+        reader.join(60_000);
         holds(!reader.isAlive() && outcome.get() != null && !(outcome.get() instanceof AssertionError), "after the cancel: " + outcome.get());
         until(watcher, "jdbc endless", 0);
         Statement left = connection.createStatement();
