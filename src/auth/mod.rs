@@ -41,5 +41,5 @@ pub use model::{
 };
 pub use password::{PasswordHash, hash_password};
 pub use role::{ADMIN, BUILT_IN_ROLES, ENGINEER};
-pub use secret::NewToken;
+pub use secret::{NewToken, is_ours};
 pub use store::Directory;

@@ -28,7 +28,7 @@ impl NewToken {
 }
 
 /// Whether a token looks like one of ours.
-pub(super) fn is_ours(token: &str) -> bool {
+pub fn is_ours(token: &str) -> bool {
     token.starts_with(TOKEN_PREFIX)
 }
 

@@ -95,6 +95,23 @@ async fn guessing_is_slowed_down() {
 }
 
 #[tokio::test]
+async fn a_token_as_the_password_is_its_users_and_tells_nobody_who_exists() {
+    let server = Guarded::with_people().await;
+    let own = token(&server, &as_user("pat"), "CREATE TOKEN").await;
+    let own = own.strip_prefix("Bearer ").unwrap();
+    assert_eq!(server.over_http(&basic("pat", own), "SELECT current_user()").await, "pat");
+    assert_eq!(server.over_http(&basic("pia", own), "SELECT 1").await, "unauthenticated");
+    // More than are free under a name.
+    for name in ["pat", "nobody"] {
+        for attempt in 1..=11 {
+            let found = server.over_http(&basic(name, "adlake_x"), "SELECT 1").await;
+            assert_eq!(found, "unauthenticated", "{name}, attempt {attempt}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_first_start_makes_an_admin_once_and_a_damaged_document_stops_the_start() {
     let server = Guarded::start().await;
     assert_eq!(server.over_http(&server.admin, "SHOW USERS").await.split('|').next(), Some("admin"));

@@ -152,9 +152,12 @@ impl Guarded {
 
 /// Credentials of one of `PEOPLE`.
 fn as_user(name: &str) -> String {
+    basic(name, &format!("{name}-password"))
+}
+
+fn basic(name: &str, password: &str) -> String {
     use base64::Engine as _;
-    let pair = format!("{name}:{name}-password");
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
 }
 
 async fn fetch(client: &mut FlightSqlServiceClient<Channel>, sql: &str) -> Result<Vec<String>, FlightError> {
