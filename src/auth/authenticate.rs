@@ -21,12 +21,12 @@ use super::error::AuthError;
 use super::jwt::JwtVerifier;
 use super::limits::Rates;
 use super::model::Token;
-use super::password::{PasswordHash, check_cost};
+use super::password::{Cost, PasswordHash, hash_password};
 use super::recent::Recent;
+use super::secret;
 use super::store::Directory;
 use super::throttle::Throttle;
 use super::verified::Verified;
-use super::{password, secret};
 use crate::base::Timestamp;
 use crate::telemetry::metrics;
 
@@ -70,6 +70,8 @@ pub struct Authenticator {
     /// By hash of the token.
     verified_jwt: Recent<[u8; 32], Identity>,
     rates: Rates,
+    cost: Cost,
+    /// Work with Argon2 at the same time.
     checks: Arc<Semaphore>,
     /// Of a password nobody has: what names without a user are checked against.
     nobody: OnceLock<PasswordHash>,
@@ -79,7 +81,6 @@ impl Authenticator {
     /// # Errors
     /// Parameters of `[auth]` that Argon2 does not take.
     pub fn new(directory: Arc<Directory>, config: &AuthConfig) -> Result<Arc<Self>, AuthError> {
-        check_cost(config)?;
         Ok(Arc::new(Self {
             directory,
             throttle: Throttle::new(config),
@@ -87,6 +88,7 @@ impl Authenticator {
             jwt: JwtVerifier::new(&config.jwt)?,
             verified_jwt: Recent::new(config.verified_max),
             rates: Rates::default(),
+            cost: Cost::of(config)?,
             checks: Arc::new(Semaphore::new(config.password_checks.max(1))),
             nobody: OnceLock::new(),
             config: config.clone(),
@@ -121,14 +123,12 @@ impl Authenticator {
             return Ok(identity());
         }
         self.throttle.begin(Some(user), from, self.directory.clock().now())?;
-        let _turn = self.checks.clone().acquire_owned().await.map_err(|_| AuthError::BadCredential)?;
         let against = match &stored {
             Some(stored) => stored.clone(),
             None => self.nobody().await?,
         };
         let given = password.to_owned();
-        let fits = tokio::task::spawn_blocking(move || against.fits(&given)).await;
-        let fits = fits.map_err(|_| AuthError::Internal { message: "checking a password failed".to_owned() })?;
+        let fits = self.off_thread(move || against.fits(&given)).await?;
         match stored.filter(|_| fits) {
             Some(stored) => {
                 self.throttle.succeeded(Some(user), from, self.directory.clock().now());
@@ -144,7 +144,8 @@ impl Authenticator {
             return Ok(known.clone());
         }
         let random: [u8; 32] = secret::random()?;
-        let hash = self.hashed(secret::hex(&random), 0).await?;
+        let (password, cost) = (secret::hex(&random), self.cost);
+        let hash = self.off_thread(move || hash_password(&password, 0, cost)).await??;
         Ok(self.nobody.get_or_init(|| hash).clone())
     }
 
@@ -215,14 +216,20 @@ impl Authenticator {
     /// # Errors
     /// Too short, too long.
     pub async fn hash(&self, password: String) -> Result<PasswordHash, AuthError> {
-        let _turn = self.checks.clone().acquire_owned().await.map_err(|_| AuthError::BadCredential)?;
-        self.hashed(password, self.config.password_length_min).await
+        let (length_min, cost) = (self.config.password_length_min, self.cost);
+        self.off_thread(move || hash_password(&password, length_min, cost)).await?
     }
 
-    async fn hashed(&self, password: String, password_length_min: usize) -> Result<PasswordHash, AuthError> {
-        let config = AuthConfig { password_length_min, ..self.config.clone() };
-        let hashed = tokio::task::spawn_blocking(move || password::hash_password(&password, &config)).await;
-        hashed.map_err(|_| AuthError::Internal { message: "hashing a password failed".to_owned() })?
+    /// Works where blocking is allowed, `auth.password_checks` at a time. A caller who leaves does not stop the work, which keeps
+    /// its place until it is done: leaving and asking again gains no more memory or time.
+    async fn off_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AuthError> {
+        let place = self.checks.clone().acquire_owned().await.map_err(|_| AuthError::BadCredential)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(place);
+            done
+        });
+        done.await.map_err(|_| AuthError::Internal { message: "working on a password failed".to_owned() })
     }
 
     /// Counts a request of a caller.

@@ -38,9 +38,13 @@ struct Bench {
 impl Bench {
     /// With user `ann`, password `correct horse`.
     async fn new() -> Self {
+        Self::with(&config()).await
+    }
+
+    async fn with(config: &AuthConfig) -> Self {
         let (fixture, clock) = (Fixture::new().await, Clock::manual(Timestamp(1_000_000_000_000)));
         let directory = fixture.directory(&clock).await;
-        let authenticator = Authenticator::new(directory.clone(), &config()).unwrap();
+        let authenticator = Authenticator::new(directory.clone(), config).unwrap();
         let password = authenticator.hash("correct horse".to_owned()).await.unwrap();
         let ann = User { password: Some(password), ..user("ann", &["reader"]) };
         directory.edit(|_| Ok(vec![Edit::CreateUser(ann.clone())])).await.unwrap();
@@ -95,6 +99,21 @@ async fn guessing_is_slowed_down_and_known_passwords_are_not() {
     assert!(bench.password("ann", "correct horse").await.is_ok(), "verified before");
     bench.clock.advance(Duration::from_secs(1));
     assert!(matches!(bench.password("ann", "guess").await.unwrap_err(), AuthError::BadCredential));
+}
+
+#[tokio::test]
+async fn work_whose_caller_has_left_keeps_its_place() {
+    let bench = Bench::with(&AuthConfig { password_checks: 1, ..config() }).await;
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let mut work = Box::pin(bench.authenticator.off_thread(move || wait.recv()));
+    assert!(futures::poll!(&mut work).is_pending());
+    drop(work);
+    assert_eq!(bench.authenticator.checks.available_permits(), 0, "it is still at work");
+    go.send(()).unwrap();
+    // A name nobody has takes a place twice, one after the other.
+    assert!(bench.password("bob", "correct horse").await.is_err());
+    assert!(bench.password("ann", "correct horse").await.is_ok());
+    assert_eq!(bench.authenticator.checks.available_permits(), 1);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub use limits::{Allowance, ByRole, LimitsConfig};
 pub use model::{
     DirectorySnapshot, Grant, Grantee, Mask, MaskRule, Policy, Privilege, Scope, ScopeUse, Subject, Token, User,
 };
-pub use password::{PasswordHash, hash_password};
+pub use password::PasswordHash;
 pub use role::{ADMIN, BUILT_IN_ROLES, ENGINEER};
 pub use secret::{NewToken, is_ours};
 pub use store::Directory;

@@ -34,24 +34,46 @@ impl std::fmt::Debug for PasswordHash {
     }
 }
 
-/// Hashes a new password.
+/// Parameters of a hash (RFC 9106, 3.1) that Argon2 takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+impl Cost {
+    /// Checked once at start, so that a bad configuration stops the start instead of every sign-in.
+    ///
+    /// # Errors
+    /// Parameters Argon2 does not take.
+    pub(super) fn of(config: &AuthConfig) -> Result<Self, AuthError> {
+        let memory_kib = u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX);
+        let cost = Self { memory_kib, passes: config.password_passes, lanes: config.password_lanes };
+        cost.params().map(|_| cost)
+    }
+
+    fn params(self) -> Result<Params, AuthError> {
+        Params::new(self.memory_kib, self.passes, self.lanes, Some(HASH_BYTES)).map_err(refused)
+    }
+}
+
+/// Hashes a new password of at least `length_min` characters.
 ///
 /// # Errors
-/// Too short, too long; parameters Argon2 does not take.
-pub fn hash_password(password: &str, config: &AuthConfig) -> Result<PasswordHash, AuthError> {
-    let shortest = config.password_length_min;
-    if password.chars().count() < shortest {
+/// Too short, too long.
+pub(super) fn hash_password(password: &str, length_min: usize, cost: Cost) -> Result<PasswordHash, AuthError> {
+    if password.chars().count() < length_min {
         return Err(AuthError::invalid(format!(
-            "a password has at least {shortest} characters (auth.password_length_min)"
+            "a password has at least {length_min} characters (auth.password_length_min)"
         )));
     }
     if password.len() > PASSWORD_BYTES_MAX {
         return Err(AuthError::invalid(format!("a password has at most {PASSWORD_BYTES_MAX} bytes")));
     }
-    let memory_kib = u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX);
     let salt: [u8; SALT_BYTES] = random()?;
-    let (passes, lanes) = (config.password_passes, config.password_lanes);
-    let hash = derive(password, &salt, (memory_kib, passes, lanes))?;
+    let hash = derive(password, &salt, cost)?;
+    let Cost { memory_kib, passes, lanes } = cost;
     Ok(PasswordHash { memory_kib, passes, lanes, salt: BASE64.encode(salt), hash: BASE64.encode(hash) })
 }
 
@@ -63,21 +85,17 @@ impl PasswordHash {
         }
         let Ok(salt) = BASE64.decode(&self.salt) else { return false };
         let Ok(expected) = BASE64.decode(&self.hash) else { return false };
-        match derive(password, &salt, (self.memory_kib, self.passes, self.lanes)) {
+        let cost = Cost { memory_kib: self.memory_kib, passes: self.passes, lanes: self.lanes };
+        match derive(password, &salt, cost) {
             Ok(found) => expected.try_into().is_ok_and(|expected: [u8; HASH_BYTES]| is_same(&found, &expected)),
             Err(_) => false,
         }
     }
 }
 
-fn derive(
-    password: &str,
-    salt: &[u8],
-    (memory_kib, passes, lanes): (u32, u32, u32),
-) -> Result<[u8; HASH_BYTES], AuthError> {
-    let params = params((memory_kib, passes, lanes))?;
+fn derive(password: &str, salt: &[u8], cost: Cost) -> Result<[u8; HASH_BYTES], AuthError> {
     let mut hash = [0; HASH_BYTES];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.params()?)
         .hash_password_into(password.as_bytes(), salt, &mut hash)
         .map_err(refused)?;
     Ok(hash)
@@ -87,48 +105,39 @@ fn refused(error: argon2::Error) -> AuthError {
     AuthError::invalid(format!("auth.password_memory, _passes and _lanes do not go together: {error}"))
 }
 
-fn params((memory_kib, passes, lanes): (u32, u32, u32)) -> Result<Params, AuthError> {
-    Params::new(memory_kib, passes, lanes, Some(HASH_BYTES)).map_err(refused)
-}
-
-/// Checks the parameters once at start, so that a bad configuration stops the start instead of every sign-in.
-///
-/// # Errors
-/// Parameters Argon2 does not take.
-pub fn check_cost(config: &AuthConfig) -> Result<(), AuthError> {
-    let memory_kib = u32::try_from(config.password_memory.bytes() / 1024).unwrap_or(u32::MAX);
-    params((memory_kib, config.password_passes, config.password_lanes)).map(|_| ())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::auth::authenticate::tests::config;
 
+    pub(in crate::auth) fn hashed(password: &str) -> Result<PasswordHash, AuthError> {
+        hash_password(password, 8, Cost::of(&config())?)
+    }
+
     #[test]
     fn a_password_fits_its_own_hash_only() {
-        let hash = hash_password("correct horse", &config()).unwrap();
+        let hash = hashed("correct horse").unwrap();
         assert!(hash.fits("correct horse"));
         assert!(!hash.fits("correct horsf"));
         assert!(!hash.fits(""));
-        assert_ne!(hash, hash_password("correct horse", &config()).unwrap(), "salted");
+        assert_ne!(hash, hashed("correct horse").unwrap(), "salted");
         assert_eq!(format!("{hash:?}"), "PasswordHash(***)");
     }
 
     /// The reference implementation's vector for these parameters: `echo -n "password" | argon2 somesalt -id -t 2 -k 65536 -p 1`.
     #[test]
     fn derives_what_the_reference_implementation_derives() {
-        let hash = derive("password", b"somesalt", (65536, 2, 1)).unwrap();
+        let hash = derive("password", b"somesalt", Cost { memory_kib: 65536, passes: 2, lanes: 1 }).unwrap();
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7");
     }
 
     #[test]
     fn short_long_and_impossible_are_refused() {
-        assert!(hash_password("short", &config()).unwrap_err().to_string().contains("at least 8 characters"));
-        assert!(hash_password(&"x".repeat(2000), &config()).unwrap_err().to_string().contains("at most 1024 bytes"));
+        assert!(hashed("short").unwrap_err().to_string().contains("at least 8 characters"));
+        assert!(hashed(&"x".repeat(2000)).unwrap_err().to_string().contains("at most 1024 bytes"));
         let wrong = AuthConfig { password_lanes: 0, ..config() };
-        assert!(check_cost(&wrong).is_err());
-        assert!(check_cost(&config()).is_ok());
+        assert!(Cost::of(&wrong).is_err());
+        assert!(Cost::of(&config()).is_ok());
     }
 }

@@ -41,14 +41,12 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::authenticate::tests::config;
-    use crate::auth::hash_password;
+    use crate::auth::password::tests::hashed;
 
     #[test]
     fn a_changed_password_is_not_known_any_more() {
         let verified = Verified::new(10).unwrap();
-        let (before, after) = (hash_password("password one", &config()), hash_password("password two", &config()));
-        let (before, after) = (before.unwrap(), after.unwrap());
+        let (before, after) = (hashed("password one").unwrap(), hashed("password two").unwrap());
         verified.remember("ann", "password one", &before);
         assert!(verified.is_known("ann", "password one", &before));
         assert!(!verified.is_known("ann", "password one", &after));

@@ -71,7 +71,9 @@ impl Gate {
                     }
                     found
                 }
-                false => authenticator.identify(Credential::Password { user: &user, password: &password }, from).await?,
+                false => {
+                    authenticator.identify(Credential::Password { user: &user, password: &password }, from).await?
+                }
             }
         } else {
             return Err(AuthError::NoCredential);
