@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::authenticate::{External, Identity};
 use super::error::AuthError;
 use super::model::{DirectorySnapshot, Grant, Grantee, MaskRule, Policy, Privilege, Scope, ScopeUse, Subject};
+use super::password::PasswordHash;
 use super::role::{ADMIN, ANALYST, ENGINEER, INGEST};
 use super::store::Directory;
 use crate::base::Timestamp;
@@ -44,7 +45,7 @@ impl Directory {
     /// What `identity` may do now.
     ///
     /// # Errors
-    /// `BadCredential` when the user is gone or disabled, or the token is gone or has expired.
+    /// `BadCredential` when the user is gone or disabled, the token is gone or has expired, or the password is another now.
     pub fn access(&self, identity: &Identity) -> Result<Access, AuthError> {
         Access::new(self.snapshot(), identity, self.clock().now())
     }
@@ -63,7 +64,11 @@ impl Access {
         }
         let user = snapshot.users.get(&identity.user).filter(|user| !user.disabled).ok_or(AuthError::BadCredential)?;
         let scope = match &identity.token {
-            None => Scope::default(),
+            // The password it was proved by has to be that of now.
+            None => match identity.password.as_deref() == user.password.as_ref().map(PasswordHash::salt) {
+                true => Scope::default(),
+                false => return Err(AuthError::BadCredential),
+            },
             Some(id) => {
                 let token = snapshot.tokens.get(id).filter(|token| token.user == identity.user);
                 token.filter(|token| token.expires_at > now).ok_or(AuthError::BadCredential)?.scope.clone()

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::auth::edit::tests::{after, select, user};
-use crate::auth::{Edit, Mask, Token};
+use crate::auth::password::tests::hashed;
+use crate::auth::{Edit, Mask, Token, UserChange};
 
 const NOW: Timestamp = Timestamp(100);
 
@@ -11,8 +12,7 @@ fn role(name: &str) -> Grantee {
 }
 
 fn as_user(snapshot: &DirectorySnapshot, name: &str) -> Access {
-    let identity = Identity { user: name.to_owned(), token: None, external: None };
-    Access::new(Arc::new(snapshot.clone()), &identity, NOW).unwrap()
+    Access::new(Arc::new(snapshot.clone()), &Identity::of_user(name), NOW).unwrap()
 }
 
 fn with_token(snapshot: &DirectorySnapshot, name: &str, scope: Scope) -> Access {
@@ -26,7 +26,7 @@ fn with_token(snapshot: &DirectorySnapshot, name: &str, scope: Scope) -> Access 
         last_used_at: None,
     };
     let snapshot = snapshot.edited(Edit::CreateToken(token)).unwrap();
-    let identity = Identity { user: name.to_owned(), token: Some("1".into()), external: None };
+    let identity = Identity { token: Some("1".into()), ..Identity::of_user(name) };
     assert!(Access::new(Arc::new(snapshot.clone()), &identity, Timestamp(200)).is_err(), "expired");
     Access::new(Arc::new(snapshot), &identity, NOW).unwrap()
 }
@@ -126,11 +126,23 @@ fn a_token_only_takes_away() {
 
 #[test]
 fn a_dropped_or_disabled_user_has_no_access() {
-    let identity = Identity { user: "pat".to_owned(), token: None, external: None };
     let gone = people().edited(Edit::DropUser("pat".into())).unwrap();
-    assert!(Access::new(Arc::new(gone), &identity, NOW).is_err());
-    let stolen = Identity { user: "pat".to_owned(), token: Some("9".into()), external: None };
+    assert!(Access::new(Arc::new(gone), &Identity::of_user("pat"), NOW).is_err());
+    let stolen = Identity { token: Some("9".into()), ..Identity::of_user("pat") };
     assert!(Access::new(Arc::new(people()), &stolen, NOW).is_err());
+}
+
+#[test]
+fn who_came_by_a_password_has_access_while_it_is_that_one() {
+    let (one, two) = (hashed("correct horse").unwrap(), hashed("correct horse").unwrap());
+    let change = |password| UserChange { password: Some(password), ..UserChange::default() };
+    let with = |password| people().edited(Edit::AlterUser { name: "pat".into(), change: change(password) }).unwrap();
+    let identity = Identity { password: Some(one.salt().to_owned()), ..Identity::of_user("pat") };
+    let may = |snapshot: DirectorySnapshot, identity: &Identity| Access::new(Arc::new(snapshot), identity, NOW).is_ok();
+    assert!(may(with(one.clone()), &identity));
+    assert!(!may(with(two), &identity), "set again, though the same");
+    assert!(!may(people(), &identity), "the user of now has none");
+    assert!(!may(with(one), &Identity::of_user("pat")), "none was proved");
 }
 
 #[test]
@@ -139,7 +151,7 @@ fn a_user_of_an_identity_provider_is_not_ours_of_that_name() {
     let external = |roles: &[&str]| {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
         let external = External { roles, attributes: BTreeMap::new(), expires_at: Timestamp(200) };
-        Identity { user: "pat".to_owned(), token: None, external: Some(Arc::new(external)) }
+        Identity { external: Some(Arc::new(external)), ..Identity::of_user("pat") }
     };
     let of = |roles: &[&str], now| Access::new(Arc::new(people.clone()), &external(roles), now);
     assert_eq!(as_user(&people, "pat").reading("t"), Reading::All);

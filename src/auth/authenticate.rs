@@ -48,8 +48,17 @@ pub struct Identity {
     pub user: String,
     /// The token it was proved by; none = by password.
     pub token: Option<String>,
+    /// The salt of the hash that the password was proved against: another password, or another user of this name, has another.
+    pub password: Option<String>,
     /// What an identity provider says of a user who is not one of ours.
     pub external: Option<Arc<External>>,
+}
+
+impl Identity {
+    /// A user of ours who has no password, and came without a token.
+    pub fn of_user(name: impl Into<String>) -> Self {
+        Self { user: name.into(), token: None, password: None, external: None }
+    }
 }
 
 /// A user by the word of an identity provider: no user of the directory, also where the names are the same.
@@ -118,9 +127,10 @@ impl Authenticator {
     async fn by_password(&self, user: &str, password: &str, from: Option<IpAddr>) -> Result<Identity, AuthError> {
         let known = self.directory.snapshot().users.get(user).filter(|user| !user.disabled).cloned();
         let stored = known.and_then(|known| known.password.clone());
-        let identity = || Identity { user: user.to_owned(), token: None, external: None };
-        if stored.as_ref().is_some_and(|stored| self.verified.is_known(user, password, stored)) {
-            return Ok(identity());
+        let proved_by =
+            |stored: &PasswordHash| Identity { password: Some(stored.salt().to_owned()), ..Identity::of_user(user) };
+        if let Some(stored) = stored.as_ref().filter(|stored| self.verified.is_known(user, password, stored)) {
+            return Ok(proved_by(stored));
         }
         self.throttle.begin(Some(user), from, self.directory.clock().now())?;
         let against = match &stored {
@@ -133,7 +143,7 @@ impl Authenticator {
             Some(stored) => {
                 self.throttle.succeeded(Some(user), from, self.directory.clock().now());
                 self.verified.remember(user, password, &stored);
-                Ok(identity())
+                Ok(proved_by(&stored))
             }
             None => Err(AuthError::BadCredential),
         }
@@ -255,7 +265,7 @@ impl Authenticator {
 }
 
 fn of_token(token: &Token) -> Identity {
-    Identity { user: token.user.clone(), token: Some(token.id.clone()), external: None }
+    Identity { token: Some(token.id.clone()), ..Identity::of_user(&token.user) }
 }
 
 #[cfg(test)]

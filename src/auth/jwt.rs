@@ -225,7 +225,7 @@ impl JwtVerifier {
             attributes: attributes.collect::<BTreeMap<_, _>>(),
             expires_at: Timestamp(expires_at),
         };
-        Some(Identity { user, token: None, external: Some(Arc::new(external)) })
+        Some(Identity { external: Some(Arc::new(external)), ..Identity::of_user(user) })
     }
 }
 

@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_second_has_so_many_requests_and_no_more() {
         let at = |millis: i64| Timestamp(1_000_000_000_000 + millis * 1_000);
-        let identity = |token: &str| Identity { user: "ann".into(), token: Some(token.into()), external: None };
+        let identity = |token: &str| Identity { token: Some(token.into()), ..Identity::of_user("ann") };
         let rates = Rates::default();
         for _ in 0..4 {
             rates.take(&identity("1"), 4, at(0)).unwrap();

@@ -78,6 +78,11 @@ pub(super) fn hash_password(password: &str, length_min: usize, cost: Cost) -> Re
 }
 
 impl PasswordHash {
+    /// Random, so it names this very hash: the same password set again has another.
+    pub(super) fn salt(&self) -> &str {
+        &self.salt
+    }
+
     /// Whether this is the hash of `password`; takes as long for a wrong one.
     pub(super) fn fits(&self, password: &str) -> bool {
         if password.len() > PASSWORD_BYTES_MAX {

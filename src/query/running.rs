@@ -282,7 +282,7 @@ mod tests {
     fn a_caller_has_so_many_running_and_others_are_not_counted() {
         let registry = Registry::new(2);
         let begin = |user: &str, token: &str| {
-            let identity = Identity { user: user.to_owned(), token: Some(token.to_owned()), external: None };
+            let identity = Identity { token: Some(token.to_owned()), ..Identity::of_user(user) };
             let session = Session::of_caller("s", identity, Origin::Http);
             registry.begin("x", &session, &CancellationToken::new(), (Timestamp(1), Some(2)))
         };

@@ -85,7 +85,7 @@ impl Gate {
     /// Lets a caller in again that was let in before.
     ///
     /// # Errors
-    /// The user or token is no more; `TooOften`.
+    /// The user, token or password is no more; `TooOften`.
     pub fn enter_again(&self, caller: &Caller) -> Result<(), AuthError> {
         self.access(caller)?;
         match (&self.0, &caller.0) {
@@ -97,7 +97,7 @@ impl Gate {
     /// What the caller may do now; none = everything.
     ///
     /// # Errors
-    /// The user or token is no more.
+    /// The user, token or password is no more.
     pub fn access(&self, caller: &Caller) -> Result<Option<Access>, AuthError> {
         match (&self.0, &caller.0) {
             (None, _) => Ok(None),

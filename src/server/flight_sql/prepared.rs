@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_stolen_handle_is_unknown() {
         let statements = PreparedStatements::new(2, Span::from_secs(60), Clock::system());
-        let caller = |user: &str| Some(Identity { user: user.to_owned(), token: None, external: None });
+        let caller = |user: &str| Some(Identity::of_user(user));
         let handle = statements.add("SELECT 1".to_owned(), prepared(), caller("ann"));
         let refused = statements.get(&handle, &caller("bob")).err().unwrap();
         assert_eq!(refused.code(), tonic::Code::NotFound);

@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn no_other_caller_reaches_a_session() {
         let sessions = sessions(&Clock::system());
-        let caller = |user: &str| Identity { user: user.to_owned(), token: None, external: None };
+        let caller = |user: &str| Identity::of_user(user);
         let call = |user: &str, header: Option<(&'static str, String)>| {
             let mut request = request(header, 1);
             request.extensions_mut().insert(Caller(Some(caller(user))));

@@ -305,8 +305,7 @@ async fn lake(folder: &TempDir) -> Process {
 }
 
 fn session(user: &str) -> Arc<Session> {
-    let identity = Identity { user: user.to_owned(), token: None, external: None };
-    Session::of_caller(user, identity, Origin::Http)
+    Session::of_caller(user, Identity::of_user(user), Origin::Http)
 }
 
 async fn simulate(seed: u64) -> Result<(), String> {

@@ -31,6 +31,31 @@ async fn a_handshake_gives_a_session_of_its_user() {
 }
 
 #[tokio::test]
+async fn a_session_ends_with_the_password_it_was_opened_by() {
+    let server = Guarded::with_people().await;
+    for changes in [
+        &["ALTER USER pat PASSWORD 'another-one'"][..],
+        &["DROP USER pat", "CREATE USER pat PASSWORD 'pat-password' ROLE partner"],
+    ] {
+        server.run("ALTER USER pat PASSWORD 'pat-password'").await;
+        let mut client = server.flight("").await;
+        client.handshake("pat", "pat-password").await.unwrap();
+        assert_eq!(cell(fetch(&mut client, "SELECT 1").await), "1");
+        for sql in changes {
+            server.run(sql).await;
+        }
+        assert_eq!(cell(fetch(&mut client, "SELECT 1").await), "unauthenticated", "{changes:?}");
+    }
+    // By a token it does not, while that holds.
+    let own = token(&server, &server.admin, "CREATE TOKEN FOR pat").await;
+    let mut client = server.flight("").await;
+    client.handshake("pat", own.strip_prefix("Bearer ").unwrap()).await.unwrap();
+    server.run("ALTER USER pat PASSWORD 'another-one'").await;
+    assert_eq!(cell(fetch(&mut client, "SELECT 1").await), "1");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_stolen_ticket_shows_the_thief_their_own_rows() {
     let server = Guarded::with_people().await;
     let (mut pat, mut pia) = (server.flight(&as_user("pat")).await, server.flight(&as_user("pia")).await);
