@@ -99,6 +99,11 @@ impl Access {
         &self.identity.user
     }
 
+    /// Whether it is a user of the directory, not one of the identity provider's, who may have the same name.
+    pub fn is_ours(&self) -> bool {
+        self.identity.external.is_none()
+    }
+
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -140,7 +145,7 @@ impl Access {
 
     /// May make tokens for itself: a token that is scoped must not beget one that is not.
     pub fn may_make_tokens(&self) -> bool {
-        self.is_whole() && self.scope.roles.is_none() && self.identity.external.is_none()
+        self.is_whole() && self.scope.roles.is_none() && self.is_ours()
     }
 
     fn is_whole(&self) -> bool {
@@ -243,9 +248,7 @@ impl Access {
                 && match &grant.to {
                     Grantee::Role(role) => self.has(role),
                     // A token for some roles has only what those have.
-                    Grantee::User(user) => {
-                        *user == self.identity.user && self.scope.roles.is_none() && self.identity.external.is_none()
-                    }
+                    Grantee::User(user) => *user == self.identity.user && self.scope.roles.is_none() && self.is_ours(),
                 }
         })
     }

@@ -63,7 +63,7 @@ pub(super) struct Principal {
 }
 
 impl Principal {
-    fn of(identity: &Identity) -> Self {
+    pub(super) fn of(identity: &Identity) -> Self {
         Self { user: identity.user.clone(), is_external: identity.external.is_some() }
     }
 }

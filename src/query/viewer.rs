@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::engine::Inner;
-use super::running::Run;
+use super::running::{Principal, Run};
 use super::{QueryError, Session};
 use crate::auth::{Access, Allowance, Reading, Rows};
 use crate::base::suggestion;
@@ -105,7 +105,8 @@ impl Viewer {
 
     /// Whether a statement that somebody runs, or ran, is this viewer's to know.
     pub(super) fn may_see_run(&self, run: &Run) -> bool {
-        self.access.as_ref().is_none_or(|access| access.may_administer() || access.user() == run.user)
+        let Some(access) = &self.access else { return true };
+        access.may_administer() || run.caller == Some(Principal::of(access.identity()))
     }
 
     /// "Not found", with a suggestion among what the viewer may see.

@@ -55,11 +55,8 @@ fn authorise(statement: &SecurityStatement, viewer: &Viewer, authenticator: &Aut
     let Some(access) = viewer.caller().filter(|access| !access.may_administer()) else { return Ok(()) };
     let is_own = match statement {
         SecurityStatement::AlterUser { user, enabled: None } => {
-            let identity = access.identity();
-            user.name == access.user()
-                && user.attributes.is_empty()
-                && identity.token.is_none()
-                && identity.external.is_none()
+            let is_by_password = access.is_ours() && access.identity().token.is_none();
+            user.name == access.user() && user.attributes.is_empty() && is_by_password
         }
         SecurityStatement::CreateToken(options) => {
             options.user.as_deref().is_none_or(|user| user == access.user()) && access.may_make_tokens()
@@ -358,7 +355,7 @@ async fn create_token(
     options: NewTokenOptions,
 ) -> Result<Answer, QueryError> {
     let NewTokenOptions { user, usage, roles, objects, expires_in } = options;
-    let own = work.viewer.caller().map(|access| access.user().to_owned());
+    let own = work.viewer.caller().filter(|access| access.is_ours()).map(|access| access.user().to_owned());
     let Some(user) = user.or(own) else {
         return Err(AuthError::invalid("say whose token it is to be: CREATE TOKEN FOR user").into());
     };

@@ -173,7 +173,7 @@ impl Kind {
         }
     }
 
-    async fn rows(self, engine: &Arc<Inner>) -> Result<RecordBatch, QueryError> {
+    async fn rows(self, engine: &Arc<Inner>, viewer: &Viewer) -> Result<RecordBatch, QueryError> {
         match self {
             Kind::Columns => columns::rows(engine),
             Kind::Commits => commits::rows(engine).await,
@@ -189,7 +189,7 @@ impl Kind {
             Kind::Masks => security::masks(engine),
             Kind::Objects => objects::rows(engine),
             Kind::Policies => security::policies(engine),
-            Kind::Queries => queries::rows(engine),
+            Kind::Queries => queries::rows(engine, viewer),
             Kind::Rejects | Kind::Restatements | Kind::Verifications => Ok(RecordBatch::new_empty(self.schema())),
             Kind::Roles => security::roles(engine),
             Kind::Settings => settings::rows(engine),
@@ -234,7 +234,7 @@ impl TableProvider for SystemTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let rows = self.kind.rows(&self.engine).await.map_err(external)?;
+        let rows = self.kind.rows(&self.engine, &self.viewer).await.map_err(external)?;
         let catalog = self.engine.catalog.snapshot();
         let rows = visible::visible(self.kind, rows, &self.viewer, &catalog).map_err(external)?;
         let exec = MemorySourceConfig::try_new_exec(&[vec![rows]], self.kind.schema(), projection.cloned())?;

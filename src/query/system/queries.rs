@@ -1,7 +1,5 @@
 //! `system.queries`: statements running now and finished lately, in this process, newest first.
 
-use std::sync::Arc;
-
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
@@ -9,6 +7,7 @@ use super::rows::{batch, moment, moments, numbers, texts};
 use crate::query::QueryError;
 use crate::query::engine::Inner;
 use crate::query::running::State;
+use crate::query::viewer::Viewer;
 
 pub(super) fn schema() -> SchemaRef {
     super::rows::schema(&[
@@ -26,8 +25,10 @@ pub(super) fn schema() -> SchemaRef {
     ])
 }
 
-pub(super) fn rows(engine: &Arc<Inner>) -> Result<RecordBatch, QueryError> {
-    let all = engine.registry.list();
+/// Only statements that are the viewer's to know.
+pub(super) fn rows(engine: &Inner, viewer: &Viewer) -> Result<RecordBatch, QueryError> {
+    let mut all = engine.registry.list();
+    all.retain(|run| viewer.may_see_run(run));
     let states: Vec<State> = all.iter().map(|run| run.state()).collect();
     let kinds = states.iter().map(|state| match state {
         State::Failed(kind) => Some(kind.as_str()),

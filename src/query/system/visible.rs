@@ -13,6 +13,7 @@ use crate::query::viewer::Viewer;
 /// What decides about a row.
 #[derive(Clone, Copy)]
 enum Shown {
+    /// All that the table gives for this viewer.
     All,
     /// The relation that this column names may be seen.
     Relation(&'static str),
@@ -20,7 +21,7 @@ enum Shown {
     Column(&'static str, &'static str),
     /// All that the relation of this column is made from is seen whole: the row tells counts or texts of it.
     Whole(&'static str),
-    /// The user of this column is the caller.
+    /// The caller is the user of ours whom this column names.
     Own(&'static str),
     /// The caller makes and maintains objects.
     Engineer,
@@ -34,7 +35,7 @@ enum Shown {
 impl Kind {
     fn shown(self) -> Shown {
         match self {
-            Kind::Functions | Kind::InformationSchemata => Shown::All,
+            Kind::Functions | Kind::InformationSchemata | Kind::Queries => Shown::All,
             Kind::Objects | Kind::Tables => Shown::Relation("name"),
             Kind::Columns => Shown::Column("table_name", "name"),
             Kind::InformationColumns => Shown::Column("table_name", "column_name"),
@@ -48,7 +49,6 @@ impl Kind {
             Kind::Restatements => Shown::Whole("view_name"),
             Kind::Verifications => Shown::EngineerWhole("view_name"),
             Kind::Lineage => Shown::Lineage,
-            Kind::Queries => Shown::Own("user_name"),
             Kind::Tokens | Kind::Limits => Shown::Own("user_name"),
             Kind::Users | Kind::Roles | Kind::Grants | Kind::Policies | Kind::Masks | Kind::Listeners => Shown::Admin,
         }
@@ -81,7 +81,7 @@ pub(super) fn visible(
         return Ok(rows);
     }
     let kept = match kind.shown() {
-        Shown::All => return Ok(rows),
+        Shown::All => mask(rows.num_rows(), |_| true),
         Shown::Relation(column) => {
             let endpoints = if kind == Kind::Objects { Some(texts(&rows, "kind")?) } else { None };
             let names = texts(&rows, column)?;
@@ -111,7 +111,7 @@ pub(super) fn visible(
         }
         Shown::Own(column) => {
             let names = texts(&rows, column)?;
-            mask(names.len(), |row| names.value(row) == access.user())
+            mask(names.len(), |row| access.is_ours() && names.value(row) == access.user())
         }
         Shown::Engineer => mask(rows.num_rows(), |_| access.is_engineer()),
         Shown::Admin => mask(rows.num_rows(), |_| false),

@@ -204,7 +204,7 @@ async fn an_identity_providers_tokens_have_mapped_roles_and_attributes() {
         ("auth.jwt.audience", "adlake"),
         ("auth.jwt.keys", keys.to_str().unwrap()),
         ("auth.jwt.roles_claim", "groups"),
-        ("auth.jwt.roles", "partners=partner, staff=analyst"),
+        ("auth.jwt.roles", "partners=partner, staff=analyst, roots=admin"),
         ("auth.jwt.attributes", "org=region"),
     ];
     let server = Guarded::with(folder, &settings).await;
@@ -218,7 +218,18 @@ async fn an_identity_providers_tokens_have_mapped_roles_and_attributes() {
     ] {
         assert_eq!(found, "admin|2", "a name is no right");
     }
+    server.run("SELECT 'of ours' AS whose").await;
+    let own = "SELECT count(*) > 0, count(*) FILTER (WHERE sql = 'SELECT ''of ours'' AS whose') FROM system.queries";
+    assert_eq!(server.over_http(&partner, own).await, "true|0", "those of its name are not its own");
+    assert_eq!(server.over_http(&server.admin, own).await, "true|1");
+    for table in ["tokens", "limits"] {
+        let own = format!("SELECT count(*) FROM system.{table} WHERE user_name = 'admin'");
+        assert_eq!(server.over_http(&partner, &own).await, "0", "{table}");
+        assert_eq!(server.over_http(&server.admin, &own).await, "1", "{table}");
+    }
     assert_eq!(server.over_http(&partner, "CREATE TOKEN").await, "permission_denied");
+    let root = provider.token(&claims(&["roots"], exp));
+    assert_eq!(server.over_http(&root, "CREATE TOKEN").await, "invalid_argument", "it is no user who could have one");
     for wrong in [forger.token(&claims(&["staff"], exp)), provider.token(&claims(&["staff"], exp - 1200))] {
         assert_eq!(server.over_http(&wrong, "SELECT 1").await, "unauthenticated");
     }
