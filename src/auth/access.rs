@@ -233,8 +233,9 @@ impl Access {
 
     /// Two accesses with the same fingerprint see the same of everything.
     pub fn fingerprint(&self) -> String {
-        let parts = (&self.roles, &self.attributes, &self.scope.usage, &self.identity, self.snapshot.version);
-        blake3::hash(format!("{parts:?}{:?}", self.scope.objects).as_bytes()).to_hex().to_string()
+        let whose = (self.user(), self.is_ours());
+        let parts = (whose, &self.roles, &self.attributes, &self.scope, &self.snapshot.rights);
+        blake3::hash(format!("{parts:?}").as_bytes()).to_hex().to_string()
     }
 
     fn in_scope(&self, usage: ScopeUse, name: &str) -> bool {

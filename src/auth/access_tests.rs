@@ -125,6 +125,21 @@ fn a_token_only_takes_away() {
 }
 
 #[test]
+fn who_may_the_same_has_the_same_fingerprint() {
+    let people = people().edited(Edit::Grant(select(Grantee::User("pat".into()), "t", None))).unwrap();
+    let whole = as_user(&people, "pat").fingerprint();
+    assert_eq!(with_token(&people, "pat", Scope::default()).fingerprint(), whole, "however it was proved");
+    let roles = Scope { roles: Some(["partner".to_owned()].into()), ..Scope::default() };
+    assert_ne!(with_token(&people, "pat", roles).fingerprint(), whole, "without grants of the user");
+    assert_ne!(with_token(&people, "pat", Scope { usage: ScopeUse::Read, ..Scope::default() }).fingerprint(), whole);
+    assert_ne!(as_user(&people, "reader").fingerprint(), whole);
+    let external =
+        External { roles: ["partner".to_owned()].into(), attributes: BTreeMap::new(), expires_at: Timestamp(200) };
+    let external = Identity { external: Some(Arc::new(external)), ..Identity::of_user("pat") };
+    assert_ne!(Access::new(Arc::new(people), &external, NOW).unwrap().fingerprint(), whole);
+}
+
+#[test]
 fn a_dropped_or_disabled_user_has_no_access() {
     let gone = people().edited(Edit::DropUser("pat".into())).unwrap();
     assert!(Access::new(Arc::new(gone), &Identity::of_user("pat"), NOW).is_err());

@@ -15,6 +15,8 @@ use crate::base::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub struct DirectorySnapshot {
     pub version: u64,
+    /// Hash of what decides about all callers: see [`DirectorySnapshot::with_rights`].
+    pub(super) rights: [u8; 32],
     /// Makes hashes of masked values unguessable; made with the first change, never shown.
     pub(super) mask_key: [u8; 32],
     pub users: BTreeMap<String, Arc<User>>,
@@ -39,6 +41,14 @@ impl DirectorySnapshot {
 
     pub fn mask_key(&self) -> [u8; 32] {
         self.mask_key
+    }
+
+    /// The same, with `rights` being those of now: while they stay, callers of the same roles, attributes and scope may do and see
+    /// the same. Users and tokens are no part of it.
+    pub(super) fn with_rights(self) -> Self {
+        let parts = (&self.roles, &self.grants, &self.policies, &self.masks, &self.mask_key);
+        let rights = *blake3::hash(format!("{parts:?}").as_bytes()).as_bytes();
+        Self { rights, ..self }
     }
 }
 

@@ -42,7 +42,7 @@ impl Followable for DirectorySnapshot {
     }
 
     fn at(self, version: DocumentVersion) -> Self {
-        Self { version: version.0, ..self }
+        Self { version: version.0, ..self }.with_rights()
     }
 
     fn encode(&self) -> Result<Vec<u8>, AuthError> {

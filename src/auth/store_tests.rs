@@ -1,6 +1,7 @@
 //! The directory over a real lake in a temporary folder; two `Directory`s stand for two processes.
 
 use super::*;
+use crate::auth::Policy;
 use crate::auth::edit::tests::user;
 use crate::storage::testing::{config, open_lake};
 
@@ -33,6 +34,26 @@ async fn another_process_sees_changes_and_both_can_make_them() {
     assert_eq!(both.users.keys().cloned().collect::<Vec<_>>(), ["ann", "bob", "eve"]);
     assert_eq!(both.mask_key, one.refresh().await.unwrap().mask_key, "made once");
     assert_ne!(both.mask_key, [0; 32]);
+}
+
+#[tokio::test]
+async fn rights_change_with_what_decides_and_with_nothing_else() {
+    let (fixture, clock) = (Fixture::new().await, Clock::manual(Timestamp(5)));
+    let directory = fixture.directory(&clock).await;
+    let token = directory.ensure_admin().await.unwrap().unwrap();
+    let rights = async |edit: Edit| {
+        let edited = directory.edit(|_| Ok(vec![edit.clone()])).await.unwrap();
+        let read = fixture.directory(&clock).await.snapshot();
+        assert_eq!((read.version, read.rights), (edited.version, edited.rights), "put and read alike");
+        read.rights
+    };
+    let first = rights(Edit::CreateUser(user("ann", &[]))).await;
+    assert_eq!(rights(Edit::NoteUses([(token.id.clone(), Timestamp(6))].into())).await, first);
+    let with_role = rights(Edit::CreateRole("partner".into())).await;
+    assert_ne!(with_role, first);
+    let policy = Policy { relation: "t".into(), name: "own".into(), role: "partner".into(), predicate: "a = 1".into() };
+    assert_ne!(rights(Edit::CreatePolicy(policy)).await, with_role);
+    assert_eq!(rights(Edit::DropPolicy { relation: "t".into(), name: "own".into() }).await, with_role);
 }
 
 #[tokio::test]

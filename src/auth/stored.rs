@@ -65,8 +65,9 @@ pub(super) fn decode(content: &[u8], version: u64) -> Result<DirectorySnapshot, 
     }
     let stored: StoredDirectory = serde_json::from_slice(content).map_err(|error| damaged(error.to_string()))?;
     let mask_key = blake3::Hash::from_hex(&stored.mask_key).map_err(|_| damaged("mask_key is not 32 bytes of hex"))?;
-    Ok(DirectorySnapshot {
+    let snapshot = DirectorySnapshot {
         version,
+        rights: [0; 32],
         mask_key: *mask_key.as_bytes(),
         users: stored.users.into_iter().map(|user| (user.name.clone(), Arc::new(user))).collect(),
         roles: stored.roles,
@@ -74,7 +75,8 @@ pub(super) fn decode(content: &[u8], version: u64) -> Result<DirectorySnapshot, 
         grants: stored.grants,
         policies: stored.policies,
         masks: stored.masks,
-    })
+    };
+    Ok(snapshot.with_rights())
 }
 
 #[cfg(test)]
