@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | follow the catalog | every 500 ms | `Catalog::refresh`: definitions changed by other processes take effect here within a second |
 //! | follow users and roles | every 500 ms | `Directory::refresh`: the same for users, roles, tokens, grants and policies |
+//! | read an identity provider's keys | every `auth.jwt.refresh`, a second at least | what `app::identity` hands in: fetches the key set and takes it over |
 //! | note uses of tokens | every minute | `Directory::store_uses` |
 //! | maintain tables | every `maintenance.interval`, at once while files wait to be merged | `Maintainer::turn` for every table, one after another, on the engine's threads |
 //! | watch landing folders | every `ingest.landing_interval` (buckets: `ingest.landing_bucket_interval`) | `Ingestor::poll_landing` per table: new files are loaded |
@@ -15,6 +16,8 @@
 //! Only this file knows both *when* and *what*.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +33,10 @@ use crate::query::{Engine, RESTATEMENTS_PATH, VERIFICATIONS_PATH};
 use crate::server::Tls;
 use crate::storage::{Maintainer, Subject};
 
-const CATALOG_POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(500);
 const TOKEN_USES: Duration = Duration::from_secs(60);
+/// A provider's keys are asked for no more often.
+const KEYS_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Starts every job; they end with `tasks`. Tables are maintained as far as `maintainer` is told to.
 pub fn start(
@@ -40,7 +45,12 @@ pub fn start(
     (maintainer, views): (&Arc<Maintainer>, &MaterializeConfig),
     tasks: &Tasks,
 ) {
-    tasks.spawn("follow-catalog", follow_catalog(catalog.clone(), tasks.clone()));
+    let (followed, text) = (catalog.clone(), "cannot read the catalog; the last known definitions hold");
+    let refresh = move || {
+        let catalog = followed.clone();
+        async move { catalog.refresh().await }
+    };
+    tasks.spawn("follow-catalog", follow((POLL, tasks.stop_signal()), text, refresh));
     if let Some(every) = maintainer.interval() {
         let job = MaintainTables {
             catalog: catalog.clone(),
@@ -54,20 +64,12 @@ pub fn start(
 
 /// Starts following users and roles, and storing when tokens were used unless the lake is `read_only`; ends with `tasks`.
 pub fn start_following(directory: &Arc<Directory>, read_only: bool, tasks: &Tasks) {
-    let (followed, stop) = (directory.clone(), tasks.stop_signal());
-    tasks.spawn("follow-users", async move {
-        let mut failing = false;
-        while pause(&stop, CATALOG_POLL).await {
-            match followed.refresh().await {
-                Ok(_) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::error!(error = %chain(&error), "cannot read users and roles; the last known ones hold");
-                }
-                Err(_) => {}
-            }
-        }
-    });
+    let (followed, text) = (directory.clone(), "cannot read users and roles; the last known ones hold");
+    let refresh = move || {
+        let directory = followed.clone();
+        async move { directory.refresh().await }
+    };
+    tasks.spawn("follow-users", follow((POLL, tasks.stop_signal()), text, refresh));
     if read_only {
         return;
     }
@@ -81,9 +83,44 @@ pub fn start_following(directory: &Arc<Directory>, read_only: bool, tasks: &Task
     });
 }
 
+/// Starts reading the key set of an identity provider again and again, by `read`; ends with `tasks`.
+pub fn start_reading_keys<F, E>(every: Span, read: impl Fn() -> F + Send + 'static, tasks: &Tasks)
+where
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Error + Send + 'static,
+{
+    let (every, text) = (keys_pause(every), "cannot read the identity provider's keys; the last ones hold");
+    tasks.spawn("read-keys", follow((every, tasks.stop_signal()), text, read));
+}
+
+fn keys_pause(every: Span) -> Duration {
+    every.duration().max(KEYS_PAUSE_MIN)
+}
+
+/// Refreshes again and again until it is time to stop. Of failures in a row the first is told, with `text`: what others changed
+/// takes no effect here meanwhile.
+async fn follow<T, F, E>((every, stop): (Duration, CancellationToken), text: &'static str, refresh: impl Fn() -> F)
+where
+    F: Future<Output = Result<T, E>>,
+    E: Error + 'static,
+{
+    let mut failing = false;
+    while pause(&stop, every).await {
+        match refresh().await {
+            Ok(_) => failing = false,
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(error = %chain(&error), "{text}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
 /// Waits; false when it is time to stop.
 async fn pause(stop: &CancellationToken, span: Duration) -> bool {
     tokio::select! {
+        biased;
         () = stop.cancelled() => false,
         () = tokio::time::sleep(span) => true,
     }
@@ -101,11 +138,7 @@ pub fn start_refreshing(schedule: Schedule, config: &MaterializeConfig, tasks: &
     }
     let (stop, interval) = (tasks.stop_signal(), config.look_interval.duration());
     tasks.spawn("refresh-views", async move {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(interval) => {}
-            }
+        while pause(&stop, interval).await {
             schedule.turn(&stop).await;
         }
     });
@@ -115,11 +148,7 @@ pub fn start_refreshing(schedule: Schedule, config: &MaterializeConfig, tasks: &
 pub fn start_reloading(tls: &Arc<Tls>, tasks: &Tasks) {
     let (tls, stop) = (tls.clone(), tasks.stop_signal());
     tasks.spawn("look-at-certificates", async move {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(tls.reload_interval()) => {}
-            }
+        while pause(&stop, tls.reload_interval()).await {
             tls.look().await;
         }
     });
@@ -129,11 +158,7 @@ pub fn start_reloading(tls: &Arc<Tls>, tasks: &Tasks) {
 async fn watch_landing(catalog: Arc<Catalog>, ingestor: Ingestor, config: IngestConfig, tasks: Tasks) {
     let stop = tasks.stop_signal();
     let mut looks: HashMap<String, (Stopwatch, JoinHandle<()>)> = HashMap::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(config.landing_interval.duration()) => {}
-        }
+    while pause(&stop, config.landing_interval.duration()).await {
         let snapshot = catalog.snapshot();
         let landing = snapshot.relations.values().filter_map(|object| match &object.definition {
             Definition::Table(table) => Some((object.name.clone(), table.ingest.landing.as_ref()?.from.clone())),
@@ -162,25 +187,6 @@ async fn watch_landing(catalog: Arc<Catalog>, ingestor: Ingestor, config: Ingest
     }
 }
 
-async fn follow_catalog(catalog: Arc<Catalog>, tasks: Tasks) {
-    let stop = tasks.stop_signal();
-    let mut failing = false;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(CATALOG_POLL) => {}
-        }
-        match catalog.refresh().await {
-            Ok(_) => failing = false,
-            Err(error) if !failing => {
-                failing = true;
-                tracing::warn!(error = %chain(&error), "cannot read the catalog; serving the last known definitions");
-            }
-            Err(_) => {}
-        }
-    }
-}
-
 struct MaintainTables {
     catalog: Arc<Catalog>,
     engine: Engine,
@@ -192,12 +198,7 @@ impl MaintainTables {
     async fn run(self, every: Span, tasks: Tasks) {
         let stop = tasks.stop_signal();
         let mut more = false;
-        loop {
-            let pause = if more { Duration::ZERO } else { every.duration() };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+        while pause(&stop, if more { Duration::ZERO } else { every.duration() }).await {
             more = self.round(&stop).await;
         }
     }
@@ -236,4 +237,30 @@ fn subjects(catalog: &CatalogSnapshot, keep_restatements: Span) -> Vec<Subject> 
     });
     let own = [(REJECTS_PATH, None), (RESTATEMENTS_PATH, Some(keep_restatements)), (VERIFICATIONS_PATH, None)];
     of_catalog.chain(own.map(|(path, retention)| Subject { path: path.to_owned(), retention })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn following_goes_on_after_failures_and_ends_when_told() {
+        let (stop, calls) = (CancellationToken::new(), AtomicUsize::new(0));
+        let refresh = || {
+            if calls.fetch_add(1, Ordering::Relaxed) == 2 {
+                stop.cancel();
+            }
+            std::future::ready(Err::<(), _>(std::io::Error::other("not there")))
+        };
+        follow((Duration::ZERO, stop.clone()), "cannot read it", refresh).await;
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn keys_are_never_read_without_a_pause() {
+        assert_eq!(keys_pause(Span::from_secs(0)), Duration::from_secs(1));
+        assert_eq!(keys_pause(Span::from_secs(300)), Duration::from_secs(300));
+    }
 }

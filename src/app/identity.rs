@@ -1,5 +1,5 @@
-//! Who may sign in, at start: the first user of a lake that has none, and
-//! the key set of an identity provider, which is read from its file or address at start and every `auth.jwt.refresh`.
+//! Who may sign in: the first user of a lake that has none, and the key set of an identity provider, from its file or address.
+//! When it is read again is not here (`jobs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{App, AppError};
 use crate::auth::{AuthConfig, AuthMode, Authenticator, Directory};
 use crate::base::{Clock, Kind, chain};
+use crate::jobs;
 use crate::query::Engine;
 use crate::storage::Lake;
 
@@ -41,7 +42,7 @@ impl App {
         made.map(|token| token.map(|token| token.text)).map_err(|error| AppError::from_error(&error))
     }
 
-    /// Reads the key set, when a provider is configured, and keeps reading it.
+    /// Reads the key set, when a provider is configured; from then on a job does.
     ///
     /// # Errors
     /// A key set that cannot be read at start.
@@ -51,18 +52,12 @@ impl App {
         }
         let config = self.loaded.config.auth.jwt.clone();
         take(&self.authenticator, &config.keys).await?;
-        let (authenticator, stop) = (self.authenticator.clone(), self.tasks.stop_signal());
-        self.tasks.spawn("follow-identity-provider", async move {
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(config.refresh.duration()) => {}
-                }
-                if let Err(error) = take(&authenticator, &config.keys).await {
-                    tracing::warn!(%error, "the identity provider's keys were not read; the last ones hold");
-                }
-            }
-        });
+        let (authenticator, refresh) = (self.authenticator.clone(), config.refresh);
+        let read = move || {
+            let (authenticator, keys) = (authenticator.clone(), config.keys.clone());
+            async move { take(&authenticator, &keys).await }
+        };
+        jobs::start_reading_keys(refresh, read, &self.tasks);
         Ok(())
     }
 }
