@@ -111,14 +111,23 @@ impl Gate {
     /// # Errors
     /// `Denied`; `NotFound`, as for a table that does not exist, when the caller may not even know of it.
     pub fn check_insert(&self, caller: &Caller, table: &str, catalog: &CatalogSnapshot) -> Result<(), Fault> {
-        match self.access(caller).map_err(|error| Fault::from(&error))? {
-            None => Ok(()),
-            Some(access) if access.may_insert(table) && catalog.relations.contains_key(table) => Ok(()),
-            Some(access) if access.may_see(table) && catalog.relations.contains_key(table) => {
-                Err(Fault::new(Kind::PermissionDenied, format!("you may not put rows into '{table}'")))
-            }
-            Some(_) => Err(Fault::new(Kind::NotFound, format!("table or view '{table}' not found"))),
+        let access = self.access(caller).map_err(|error| Fault::from(&error))?;
+        may_insert(access.as_ref(), table, catalog)
+    }
+}
+
+/// Whether rows may be put into `table` by what the caller may do; none = everything.
+///
+/// # Errors
+/// As [`Gate::check_insert`].
+pub fn may_insert(access: Option<&Access>, table: &str, catalog: &CatalogSnapshot) -> Result<(), Fault> {
+    match access {
+        None => Ok(()),
+        Some(access) if access.may_insert(table) && catalog.relations.contains_key(table) => Ok(()),
+        Some(access) if access.may_see(table) && catalog.relations.contains_key(table) => {
+            Err(Fault::new(Kind::PermissionDenied, format!("you may not put rows into '{table}'")))
         }
+        Some(_) => Err(Fault::new(Kind::NotFound, format!("table or view '{table}' not found"))),
     }
 }
 

@@ -11,6 +11,8 @@ use super::{CATALOG, PUBLIC};
 use crate::base::Kind;
 use crate::catalog::{Statement, parse_statement};
 use crate::query::{Params, Session};
+use crate::server::error::Fault;
+use crate::server::gate::may_insert;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
@@ -83,12 +85,13 @@ impl Service {
         mut batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
     ) -> Result<i64, Status> {
         let access = self.engine().access(session).map_err(|error| classified(&error))?;
-        let seen = access.as_ref().is_none_or(|access| access.may_see(&command.table));
-        let exists = seen && self.catalog().snapshot().relations.contains_key(&command.table);
-        let action = decide(&command, exists)?;
+        let (access, catalog) = (access.as_deref(), self.catalog().snapshot());
+        let seen = access.is_none_or(|access| access.may_see(&command.table));
+        let action = decide(&command, seen && catalog.relations.contains_key(&command.table))?;
         if action == Action::Append {
-            self.check_insert(&session.caller, &command.table)?;
+            may_insert(access, &command.table, &catalog).map_err(Fault::into_status)?;
         } else if access.is_some_and(|access| !access.is_engineer()) {
+            // Who makes a table may put rows into it.
             return Err(status(Kind::PermissionDenied, "making and replacing tables needs role engineer"));
         }
         let Some(first) = batches.next().await.transpose()? else {
@@ -96,7 +99,7 @@ impl Service {
         };
         let table = &command.table;
         match action {
-            Action::Append => self.append_named(table, first, batches, session).await,
+            Action::Append => self.append_named(table, first, batches).await,
             Action::Create => self.create_with(table, first, batches, session).await,
             Action::Replace => {
                 let Statement::Create(create) = parsed(&create_table(table, &first.schema())?)? else {
@@ -122,7 +125,7 @@ impl Service {
         session: &Arc<Session>,
     ) -> Result<i64, Status> {
         self.run_to_end(&create_table(table, &first.schema())?, Params::None, session).await?;
-        let appended = self.append_named(table, first, rest, session).await;
+        let appended = self.append_named(table, first, rest).await;
         if appended.is_err() {
             self.drop_unfinished(table, session).await;
         }
@@ -141,13 +144,12 @@ impl Service {
         table: &str,
         first: RecordBatch,
         rest: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
-        session: &Session,
     ) -> Result<i64, Status> {
         let columns = table_columns(self.catalog(), table)?;
         let named: Vec<String> = first.schema().fields().iter().map(|field| field.name().clone()).collect();
         let order: Vec<usize> = (0..named.len()).collect();
         let insert = place(table.to_owned(), columns, &named, &order)?;
-        self.append(&insert, session, futures::stream::iter([Ok(first)]).chain(rest)).await
+        self.append(&insert, futures::stream::iter([Ok(first)]).chain(rest)).await
     }
 }
 

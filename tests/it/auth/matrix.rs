@@ -1,5 +1,10 @@
 //! Every cell: who, over which protocol, which statement, what comes of it.
 
+use std::sync::Arc;
+
+use arrow::array::Int64Array;
+use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption};
+
 use super::*;
 
 /// Whose cells; the first is the token of the first start.
@@ -244,5 +249,43 @@ async fn rows_go_in_by_insert_over_http_and_flight() {
         let rows = server.request(Method::POST, "/v1/tables/sales/rows", &as_user(who)).json(&json!([{"id": 9}]));
         assert_eq!(rows.send().await.unwrap().status(), status, "{who}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rows_of_a_driver_go_in_by_the_same_rights() {
+    let server = Guarded::with_people().await;
+    let rows = || RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from(vec![7, 8])) as _)]).unwrap();
+    let kind = |outcome: Result<i64, FlightError>| cell(outcome.map(|count| vec![count.to_string()]));
+    for (who, appended, made) in [
+        ("ida", "2", DENIED),
+        ("ana", DENIED, DENIED),
+        ("pia", DENIED, DENIED),
+        ("pat", NOT_FOUND, DENIED),
+        ("eve", "2", "2"),
+    ] {
+        let mut client = server.flight(&as_user(who)).await;
+        let into = |table: &str| CommandStatementIngest {
+            table: table.to_owned(),
+            table_definition_options: Some(TableDefinitionOptions {
+                if_exists: TableExistsOption::Append.into(),
+                if_not_exist: if table == "secret" { TableNotExistOption::Fail } else { TableNotExistOption::Create }
+                    .into(),
+            }),
+            ..CommandStatementIngest::default()
+        };
+        for (table, expected) in [("secret", appended), ("made", made)] {
+            let found = client.execute_ingest(into(table), futures::stream::iter([Ok(rows())])).await;
+            assert_eq!(kind(found), expected, "{who} into {table}");
+        }
+        // Many rows of one prepared INSERT are such an append, too.
+        let bound = async {
+            let mut insert = client.prepare("INSERT INTO secret VALUES ($1)".to_owned(), None).await?;
+            insert.set_parameters(rows())?;
+            insert.execute_update().await
+        };
+        assert_eq!(kind(bound.await), appended, "{who} by a prepared statement");
+    }
+    assert_eq!(server.over_http(&server.admin, "SELECT count(*) FROM secret").await, "8");
     server.stop().await;
 }

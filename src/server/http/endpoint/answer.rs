@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::tag::Tag;
 use super::{Endpoint, arguments};
+use crate::auth::Access;
 use crate::base::{Classify, Kind};
 use crate::catalog::EndpointResult;
 use crate::query::{self, Origin, Outcome, Params};
@@ -41,7 +42,8 @@ pub async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) ->
         return Problem::not_found(format!("nothing is served at {path}; GET / lists what is")).into_response();
     };
     let label = RouteLabel(endpoint.path.text().clone());
-    let mut response = answer(&shared, endpoint, &captured, &request).await.into_response();
+    let may_know = access.as_ref().is_none_or(Access::is_engineer);
+    let mut response = answer(&shared, (endpoint, may_know), &captured, &request).await.into_response();
     response.extensions_mut().insert(label);
     response
 }
@@ -57,9 +59,10 @@ fn discreet(problem: Problem, endpoint: &Endpoint, may_know: bool) -> Problem {
     }
 }
 
+/// `may_know`: why a definition does not work.
 async fn answer(
     shared: &Shared,
-    endpoint: &Endpoint,
+    (endpoint, may_know): (&Endpoint, bool),
     captured: &[(&str, String)],
     request: &Parts,
 ) -> Result<Response, Problem> {
@@ -69,7 +72,6 @@ async fn answer(
     let format = accept::negotiate(&request.headers)?;
     let pairs = query_string::parse(request.uri.query())?;
     let engine = &shared.parts.engine;
-    let may_know = gate::access(shared, request)?.is_none_or(|access| access.is_engineer());
     let facts = endpoint.facts(engine).await.map_err(|problem| discreet(problem, endpoint, may_know))?;
     let arguments = arguments::read(endpoint, facts, captured, &pairs)?;
 
