@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::config::AuthConfig;
@@ -77,7 +78,7 @@ pub struct Authenticator {
     verified: Verified,
     jwt: Option<Arc<JwtVerifier>>,
     /// By hash of the token.
-    verified_jwt: Recent<[u8; 32], Identity>,
+    verified_jwt: Mutex<Recent<[u8; 32], Identity>>,
     rates: Rates,
     cost: Cost,
     /// Work with Argon2 at the same time.
@@ -95,7 +96,7 @@ impl Authenticator {
             throttle: Throttle::new(config),
             verified: Verified::new(config.verified_max)?,
             jwt: JwtVerifier::new(&config.jwt)?,
-            verified_jwt: Recent::new(config.verified_max),
+            verified_jwt: Mutex::new(Recent::new(config.verified_max)),
             rates: Rates::default(),
             cost: Cost::of(config)?,
             checks: Arc::new(Semaphore::new(config.password_checks.max(1))),
@@ -189,12 +190,13 @@ impl Authenticator {
     ) -> Result<Identity, AuthError> {
         let hash = *blake3::hash(text.as_bytes()).as_bytes();
         let holds = |identity: &Identity| identity.external.as_ref().is_some_and(|external| external.expires_at > now);
-        if let Some(known) = self.verified_jwt.get(&hash).filter(holds) {
+        let known = self.verified_jwt.lock().get(&hash).filter(holds);
+        if let Some(known) = known {
             return Ok(known);
         }
         match jwt.verify(text, now) {
             Ok(identity) => {
-                self.verified_jwt.put(hash, identity.clone());
+                self.verified_jwt.lock().put(hash, identity.clone());
                 Ok(identity)
             }
             Err(error) => {
@@ -216,7 +218,7 @@ impl Authenticator {
     pub fn set_jwt_keys(&self, document: &[u8]) -> Result<(), AuthError> {
         if let Some(jwt) = &self.jwt {
             jwt.set_keys(document)?;
-            self.verified_jwt.clear();
+            self.verified_jwt.lock().clear();
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ where
 }
 
 /// Requests of each token lately.
-pub(super) struct Rates(Mutex<Recent<[u8; 32], Timestamp>>);
+pub(super) struct Rates(Mutex<Recent<Identity, Timestamp>>);
 
 impl Default for Rates {
     fn default() -> Self {
@@ -128,12 +128,10 @@ impl Rates {
     /// # Errors
     /// `TooOften` when there are more than `most` in a second; such requests are not counted.
     pub(super) fn take(&self, identity: &Identity, most: u64, now: Timestamp) -> Result<(), AuthError> {
-        let key =
-            *blake3::hash(format!("{:?}", (&identity.user, &identity.token, &identity.external)).as_bytes()).as_bytes();
-        let recent = self.0.lock();
-        match taken(recent.get(&key).unwrap_or_default(), most, now) {
+        let mut recent = self.0.lock();
+        match taken(recent.get(identity).unwrap_or_default(), most, now) {
             Ok(next) => {
-                recent.put(key, next);
+                recent.put(identity.clone(), next);
                 Ok(())
             }
             Err(wait) => Err(AuthError::TooOften { most, retry_after: Span(wait) }),

@@ -1,35 +1,34 @@
-//! What was found out lately, in bounded memory: when the younger half is full it replaces the older one.
+//! What was found out lately, in bounded memory: when the younger half is full it replaces the older one. Whoever shares one
+//! holds it under a lock of their own.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use parking_lot::Mutex;
-
 pub(super) struct Recent<K, V> {
-    halves: Mutex<(HashMap<K, V>, HashMap<K, V>)>,
+    younger: HashMap<K, V>,
+    older: HashMap<K, V>,
     half_max: usize,
 }
 
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     pub(super) fn new(max: usize) -> Self {
-        Self { halves: Mutex::default(), half_max: max.div_ceil(2).max(1) }
+        Self { younger: HashMap::new(), older: HashMap::new(), half_max: max.div_ceil(2).max(1) }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<V> {
-        let halves = self.halves.lock();
-        halves.0.get(key).or_else(|| halves.1.get(key)).cloned()
+        self.younger.get(key).or_else(|| self.older.get(key)).cloned()
     }
 
-    pub(super) fn put(&self, key: K, value: V) {
-        let mut halves = self.halves.lock();
-        if halves.0.len() >= self.half_max && !halves.0.contains_key(&key) {
-            halves.1 = std::mem::take(&mut halves.0);
+    pub(super) fn put(&mut self, key: K, value: V) {
+        if self.younger.len() >= self.half_max && !self.younger.contains_key(&key) {
+            self.older = std::mem::take(&mut self.younger);
         }
-        halves.0.insert(key, value);
+        self.younger.insert(key, value);
     }
 
-    pub(super) fn clear(&self) {
-        *self.halves.lock() = Default::default();
+    pub(super) fn clear(&mut self) {
+        self.younger.clear();
+        self.older.clear();
     }
 }
 
@@ -39,12 +38,13 @@ mod tests {
 
     #[test]
     fn the_oldest_make_room() {
-        let recent = Recent::new(4);
+        let mut recent = Recent::new(4);
         for n in 0..100 {
             recent.put(n, n);
         }
         assert_eq!((recent.get(&99), recent.get(&0)), (Some(99), None));
-        let halves = recent.halves.lock();
-        assert!(halves.0.len() + halves.1.len() <= 4);
+        assert!(recent.younger.len() + recent.older.len() <= 4);
+        recent.clear();
+        assert_eq!(recent.get(&99), None);
     }
 }

@@ -1,8 +1,10 @@
 //! Slows down guessing: after some failures for a user or from an address, attempts have to wait, longer each time.
 //!
 //! An attempt counts as failed from its beginning until it succeeds, so that many at once gain nothing. Memory is bounded
-//! (`recent`); a guesser with enough addresses to fill it is slowed down per user all the same.
+//! (`recent`), for users and for addresses apart: many addresses push out no user. Many names do, and each try of one counts for
+//! its address.
 
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -13,17 +15,10 @@ use super::error::AuthError;
 use super::recent::Recent;
 use crate::base::{Span, Timestamp};
 
-/// Users and addresses remembered.
+/// Users remembered, and addresses remembered.
 const KEYS_MAX: usize = 20_000;
 /// Without a further failure, all is forgotten after this long.
 const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
-    /// Hashed: names may be long.
-    User([u8; 32]),
-    Address(IpAddr),
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Failures {
@@ -40,16 +35,22 @@ fn pause(count: u32, free: u32, longest: Duration) -> Duration {
 }
 
 pub(super) struct Throttle {
-    known: Mutex<Recent<Key, Failures>>,
+    known: Mutex<Known>,
     per_user: u32,
     per_address: u32,
     longest: Duration,
 }
 
+struct Known {
+    /// By hash: names may be long.
+    users: Recent<[u8; 32], Failures>,
+    addresses: Recent<IpAddr, Failures>,
+}
+
 impl Throttle {
     pub(super) fn new(config: &AuthConfig) -> Self {
         Self {
-            known: Mutex::new(Recent::new(KEYS_MAX)),
+            known: Mutex::new(Known { users: Recent::new(KEYS_MAX), addresses: Recent::new(KEYS_MAX) }),
             per_user: config.attempts_per_user,
             per_address: config.attempts_per_address,
             longest: config.attempts_pause_max.duration(),
@@ -61,41 +62,42 @@ impl Throttle {
     /// # Errors
     /// `Throttled`, when it has to wait.
     pub(super) fn begin(&self, user: Option<&str>, from: Option<IpAddr>, now: Timestamp) -> Result<(), AuthError> {
-        let keys = self.keys(user, from);
         // Looked at and counted in one go.
-        let recent = self.known.lock();
-        for (key, free) in &keys {
-            let known = failures(&recent, key, now);
-            let wait = pause(known.count, *free, self.longest).saturating_sub(now.since(known.last));
+        let mut known = self.known.lock();
+        let user = user.map(hashed).map(|key| (key, failures(&known.users, &key, now)));
+        let address = from.map(network).map(|key| (key, failures(&known.addresses, &key, now)));
+        let of_user = user.map(|(_, failures)| (failures, self.per_user));
+        let of_address = address.map(|(_, failures)| (failures, self.per_address));
+        for (failures, free) in of_user.into_iter().chain(of_address) {
+            let wait = pause(failures.count, free, self.longest).saturating_sub(now.since(failures.last));
             if !wait.is_zero() {
                 return Err(AuthError::Throttled { retry_after: whole_seconds(wait) });
             }
         }
-        for (key, _) in keys {
-            let count = failures(&recent, &key, now).count.saturating_add(1);
-            recent.put(key, Failures { count, last: now });
+        if let Some((key, Failures { count, .. })) = user {
+            known.users.put(key, Failures { count: count.saturating_add(1), last: now });
+        }
+        if let Some((key, Failures { count, .. })) = address {
+            known.addresses.put(key, Failures { count: count.saturating_add(1), last: now });
         }
         Ok(())
     }
 
     /// The attempt was right: the user's failures are forgotten, the address has one less.
     pub(super) fn succeeded(&self, user: Option<&str>, from: Option<IpAddr>, now: Timestamp) {
-        let recent = self.known.lock();
-        for (key, _) in self.keys(user, from) {
-            let known = failures(&recent, &key, now);
-            let count = match key {
-                Key::User(_) => 0,
-                Key::Address(_) => known.count.saturating_sub(1),
-            };
-            recent.put(key, Failures { count, ..known });
+        let mut known = self.known.lock();
+        if let Some(key) = user.map(hashed) {
+            known.users.put(key, Failures::default());
+        }
+        if let Some(key) = from.map(network) {
+            let Failures { count, last } = failures(&known.addresses, &key, now);
+            known.addresses.put(key, Failures { count: count.saturating_sub(1), last });
         }
     }
+}
 
-    fn keys(&self, user: Option<&str>, from: Option<IpAddr>) -> Vec<(Key, u32)> {
-        let user = user.map(|name| (Key::User(*blake3::hash(name.as_bytes()).as_bytes()), self.per_user));
-        let address = from.map(|address| (Key::Address(network(address)), self.per_address));
-        user.into_iter().chain(address).collect()
-    }
+fn hashed(name: &str) -> [u8; 32] {
+    *blake3::hash(name.as_bytes()).as_bytes()
 }
 
 /// One customer's addresses of IPv6 are a /64 at least (RFC 6177), and all of them are as easily had as one.
@@ -106,7 +108,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-fn failures(recent: &Recent<Key, Failures>, key: &Key, now: Timestamp) -> Failures {
+fn failures<K: Eq + Hash>(recent: &Recent<K, Failures>, key: &K, now: Timestamp) -> Failures {
     recent.get(key).filter(|known| now.since(known.last) <= FORGET_AFTER).unwrap_or_default()
 }
 
@@ -154,6 +156,17 @@ mod tests {
         throttle.begin(None, FROM, at(0)).unwrap();
         assert!(throttle.begin(Some("c"), FROM, at(0)).is_err());
         throttle.begin(Some("c"), FROM, at(16 * 60)).unwrap();
+    }
+
+    #[test]
+    fn many_addresses_push_out_no_user() {
+        let throttle = Throttle::new(&AuthConfig { attempts_per_user: 1, attempts_per_address: 1, ..config() });
+        throttle.begin(Some("ann"), FROM, at(0)).unwrap();
+        for address in 0..60_000_u32 {
+            throttle.begin(None, Some(IpAddr::V4((0x0a00_0000 + address).into())), at(0)).unwrap();
+        }
+        throttle.begin(None, FROM, at(0)).unwrap();
+        assert!(throttle.begin(Some("ann"), None, at(0)).is_err());
     }
 
     #[test]

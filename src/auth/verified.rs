@@ -3,6 +3,8 @@
 //! A password is remembered by a hash keyed with bytes of this process alone, together with the stored hash it was verified
 //! against: when the stored one changes, what is remembered fits no more.
 
+use parking_lot::Mutex;
+
 use super::error::AuthError;
 use super::password::PasswordHash;
 use super::recent::Recent;
@@ -10,23 +12,23 @@ use super::secret::random;
 
 pub(super) struct Verified {
     key: [u8; 32],
-    known: Recent<[u8; 32], PasswordHash>,
+    known: Mutex<Recent<[u8; 32], PasswordHash>>,
 }
 
 impl Verified {
     /// # Errors
     /// No randomness to be had.
     pub(super) fn new(max: usize) -> Result<Self, AuthError> {
-        Ok(Self { key: random()?, known: Recent::new(max) })
+        Ok(Self { key: random()?, known: Mutex::new(Recent::new(max)) })
     }
 
     /// Whether this password was verified against this very stored hash.
     pub(super) fn is_known(&self, user: &str, password: &str, stored: &PasswordHash) -> bool {
-        self.known.get(&self.entry(user, password)).is_some_and(|verified| verified == *stored)
+        self.known.lock().get(&self.entry(user, password)).is_some_and(|verified| verified == *stored)
     }
 
     pub(super) fn remember(&self, user: &str, password: &str, stored: &PasswordHash) {
-        self.known.put(self.entry(user, password), stored.clone());
+        self.known.lock().put(self.entry(user, password), stored.clone());
     }
 
     fn entry(&self, user: &str, password: &str) -> [u8; 32] {
