@@ -1,6 +1,10 @@
 //! Tokens signed with keys made here, right and wrong in every way one can be.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -47,16 +51,84 @@ impl Issuer {
     }
 
     fn sign(&self, header: &Value, claims: &Value) -> String {
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(header), part(claims));
-        let signature = self.pair.sign(&aws_lc_rs::rand::SystemRandom::new(), message.as_bytes()).unwrap();
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+        signed(header, claims, |message| self.pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec())
     }
 
     fn token(&self, change: impl FnOnce(&mut Map<String, Value>)) -> String {
         let mut claims = claims();
         change(&mut claims);
         self.sign(&json!({"alg": "ES256", "typ": "JWT", "kid": self.id}), &Value::Object(claims))
+    }
+}
+
+fn signed(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(header), part(claims));
+    let signature = sign(message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// Keys of every kind that there are algorithms for.
+enum Pair {
+    Rsa(RsaKeyPair),
+    P256(EcdsaKeyPair),
+    P384(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+impl Pair {
+    fn all() -> [Self; 4] {
+        [
+            Self::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()),
+            Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
+            Self::P384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap()),
+            Self::Ed25519(Ed25519KeyPair::generate().unwrap()),
+        ]
+    }
+
+    /// The key as a key set has it, for all algorithms it fits.
+    fn key(&self) -> Value {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let on_curve = |curve: &str, point: &[u8], length: usize| {
+            let (x, y) = point[1..].split_at(length);
+            json!({"kty": "EC", "crv": curve, "x": text(x), "y": text(y)})
+        };
+        match self {
+            // RFC 8017, A.1.1, of 2048 bits and the exponent 65537: head, length and a zero byte before, three bytes of exponent last.
+            Self::Rsa(pair) => {
+                let der = pair.public_key().as_ref();
+                json!({"kty": "RSA", "n": text(&der[9..265]), "e": text(&der[der.len() - 3..])})
+            }
+            Self::P256(pair) => on_curve("P-256", pair.public_key().as_ref(), 32),
+            Self::P384(pair) => on_curve("P-384", pair.public_key().as_ref(), 48),
+            Self::Ed25519(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": text(pair.public_key().as_ref())}),
+        }
+    }
+
+    /// None when no such signature is made with such a key.
+    fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
+        let random = SystemRandom::new();
+        let by_rsa = |encoding| match self {
+            Self::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(encoding, &random, message, &mut signature).unwrap();
+                Some(signature)
+            }
+            _ => None,
+        };
+        match (algorithm, self) {
+            (Algorithm::RS256, _) => by_rsa(&signature::RSA_PKCS1_SHA256),
+            (Algorithm::RS384, _) => by_rsa(&signature::RSA_PKCS1_SHA384),
+            (Algorithm::RS512, _) => by_rsa(&signature::RSA_PKCS1_SHA512),
+            (Algorithm::PS256, _) => by_rsa(&signature::RSA_PSS_SHA256),
+            (Algorithm::PS384, _) => by_rsa(&signature::RSA_PSS_SHA384),
+            (Algorithm::PS512, _) => by_rsa(&signature::RSA_PSS_SHA512),
+            (Algorithm::ES256, Self::P256(pair)) | (Algorithm::ES384, Self::P384(pair)) => {
+                Some(pair.sign(&random, message).unwrap().as_ref().to_vec())
+            }
+            (Algorithm::EdDSA, Self::Ed25519(pair)) => Some(pair.sign(message).as_ref().to_vec()),
+            (Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA, _) => None,
+        }
     }
 }
 
@@ -149,6 +221,38 @@ fn a_public_key_is_no_shared_secret() {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, x.as_bytes());
     let signature = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, message.as_bytes()).as_ref());
     assert!(verifier.verify(&format!("{message}.{signature}"), NOW).is_err());
+}
+
+#[test]
+fn every_algorithm_takes_its_own_signatures_where_it_is_allowed() {
+    let (pairs, claims) = (Pair::all(), Value::Object(claims()));
+    let keys: Vec<Value> = pairs.iter().map(Pair::key).collect();
+    let keys = json!({ "keys": keys }).to_string();
+    let allowing = |algorithms: &str| {
+        let config = JwtConfig { algorithms: algorithms.to_owned(), ..config() };
+        let verifier = JwtVerifier::new(&config).unwrap().unwrap();
+        verifier.set_keys(keys.as_bytes()).unwrap();
+        verifier
+    };
+    // Signed by `by`, and said to be by `said`.
+    let token = |said: Algorithm, by: Algorithm| {
+        signed(&json!({"alg": format!("{said:?}")}), &claims, |message| {
+            pairs.iter().find_map(|pair| pair.sign(by, message)).unwrap()
+        })
+    };
+    let all = allowing(&ALGORITHMS.map(|algorithm| format!("{algorithm:?}")).join(","));
+    for allowed in ALGORITHMS {
+        let one = allowing(&format!("{allowed:?}"));
+        for other in ALGORITHMS {
+            let is_same = other == allowed;
+            assert_eq!(
+                one.verify(&token(other, other), NOW).is_ok(),
+                is_same,
+                "{other:?} where {allowed:?} is allowed"
+            );
+            assert_eq!(all.verify(&token(allowed, other), NOW).is_ok(), is_same, "{other:?} said to be {allowed:?}");
+        }
+    }
 }
 
 #[test]
