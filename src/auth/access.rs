@@ -197,14 +197,15 @@ impl Access {
 
     /// Which rows of a relation are seen, wherever it is read.
     pub fn rows(&self, relation: &str) -> Rows {
-        if self.is_admin() {
-            return Rows::All;
+        match self.has_policies(relation) {
+            false => Rows::All,
+            true => Rows::Where(self.policies(relation).filter(|policy| self.has(&policy.role)).cloned().collect()),
         }
-        let mut policies = self.snapshot.policies.iter().filter(|policy| policy.relation == relation).peekable();
-        match policies.peek() {
-            None => Rows::All,
-            Some(_) => Rows::Where(policies.filter(|policy| self.has(&policy.role)).cloned().collect()),
-        }
+    }
+
+    /// Whether policies decide which rows of the relation are seen.
+    pub fn has_policies(&self, relation: &str) -> bool {
+        !self.is_admin() && self.policies(relation).next().is_some()
     }
 
     /// Columns of a relation that are not shown as they are, wherever it is read.
@@ -219,7 +220,7 @@ impl Access {
 
     /// Whether the relation's rows or values are not what they are for everybody.
     pub fn is_restricted(&self, relation: &str) -> bool {
-        self.rows(relation) != Rows::All || !self.masks(relation).is_empty()
+        self.has_policies(relation) || !self.masks(relation).is_empty()
     }
 
     /// Whether everything of every relation is there to see, whatever its name.
@@ -241,6 +242,11 @@ impl Access {
     fn in_scope(&self, usage: ScopeUse, name: &str) -> bool {
         (self.scope.usage == ScopeUse::Everything || self.scope.usage == usage)
             && self.scope.objects.as_ref().is_none_or(|objects| objects.contains(name))
+    }
+
+    /// For whomever they are.
+    fn policies(&self, relation: &str) -> impl Iterator<Item = &Policy> {
+        self.snapshot.policies.iter().filter(move |policy| policy.relation == relation)
     }
 
     fn grants(&self, privilege: Privilege) -> impl Iterator<Item = &Grant> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::engine::Inner;
 use super::running::{Principal, Run};
 use super::{QueryError, Session};
-use crate::auth::{Access, Allowance, Reading, Rows};
+use crate::auth::{Access, Allowance, Reading};
 use crate::base::suggestion;
 use crate::catalog::CatalogSnapshot;
 
@@ -82,7 +82,7 @@ impl Viewer {
 
     /// Whether policies hide rows of the relation itself.
     pub(super) fn has_policies(&self, relation: &str) -> bool {
-        self.access.as_ref().is_some_and(|access| access.rows(relation) != Rows::All)
+        self.access.as_ref().is_some_and(|access| access.has_policies(relation))
     }
 
     /// Whether policies or masks change what is seen of a relation, of itself or of what it is made from.

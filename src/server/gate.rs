@@ -16,8 +16,8 @@ use crate::base::{Classify, Kind};
 use crate::catalog::CatalogSnapshot;
 use crate::query::{Origin, Session};
 
-/// The user of sessions while authentication is off.
-const ANONYMOUS: &str = "anonymous";
+/// The user of sessions while authentication is off, unless they say another name.
+pub const ANONYMOUS: &str = "anonymous";
 
 /// Whose call it is; none = anybody's, for authentication is off. An extension of every request that has passed the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +55,11 @@ impl Gate {
     /// `NoCredential`, `BadCredential`, `Throttled`; `TooOften`.
     pub async fn enter(&self, authorization: Option<&str>, from: Option<IpAddr>) -> Result<Caller, AuthError> {
         let Some(authenticator) = &self.0 else { return Ok(Caller::ANYBODY) };
-        let (scheme, value) = authorization.and_then(|text| text.split_once(' ')).ok_or(AuthError::NoCredential)?;
-        let value = value.trim();
-        let identity = if scheme.eq_ignore_ascii_case("bearer") {
-            authenticator.identify(Credential::Token(value), from).await?
-        } else if scheme.eq_ignore_ascii_case("basic") {
-            let (user, password) = basic(value).ok_or(AuthError::BadCredential)?;
+        let header = authorization.ok_or(AuthError::NoCredential)?;
+        let identity = if let Some(token) = bearer(header) {
+            authenticator.identify(Credential::Token(token), from).await?
+        } else if let Some(encoded) = of_scheme(header, "basic") {
+            let (user, password) = basic(encoded).ok_or(AuthError::BadCredential)?;
             // Clients that know only names and passwords send a token as the password. Whether there is such a user is not
             // asked: how many attempts are free would tell.
             match auth::is_ours(&password) {
@@ -131,8 +130,23 @@ pub fn may_insert(access: Option<&Access>, table: &str, catalog: &CatalogSnapsho
     }
 }
 
+/// The token of an `authorization` header of scheme Bearer (RFC 6750).
+pub fn bearer(header: &str) -> Option<&str> {
+    of_scheme(header, "bearer")
+}
+
+/// The name in an `authorization` header of scheme Basic, for lists of statements; no password is looked at.
+pub fn basic_user(header: &str) -> Option<String> {
+    of_scheme(header, "basic").and_then(basic).map(|(user, _)| user)
+}
+
+fn of_scheme<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
+    let (given, value) = header.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| value.trim())
+}
+
 /// Name and password of Basic credentials (RFC 7617).
-pub fn basic(encoded: &str) -> Option<(String, String)> {
+fn basic(encoded: &str) -> Option<(String, String)> {
     // ADBC leaves the padding out, JDBC does not.
     let decoded = base64::engine::general_purpose::STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
     let text = String::from_utf8(decoded).ok()?;
@@ -157,6 +171,15 @@ mod tests {
         assert_eq!(basic("YW5uOmE6Yg"), pair("ann", "a:b"));
         for wrong in ["", "!", "YW5u", "OnNlY3JldA=="] {
             assert_eq!(basic(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_of_one_scheme_in_any_case() {
+        assert_eq!(basic_user("bAsIc  YW5uOnNlY3JldA== "), Some("ann".to_owned()));
+        assert_eq!(bearer("BEARER  x "), Some("x"));
+        for other in ["", "x", "Basic", "Digest YW5uOnNlY3JldA=="] {
+            assert_eq!((basic_user(other), bearer(other)), (None, None), "{other}");
         }
     }
 }

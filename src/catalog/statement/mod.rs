@@ -213,7 +213,7 @@ pub enum MaintainWork {
 #[derive(Clone, Debug)]
 pub enum ShowTarget {
     Objects(ObjectKind),
-    /// `users`, `roles`, `tokens`, `grants` or `policies`: the table of schema `system` of this name.
+    /// `users`, `roles`, `tokens`, `grants`, `policies` or `masks`: the table of schema `system` of this name.
     Security(&'static str),
     Setting(String),
     AllSettings,

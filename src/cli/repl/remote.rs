@@ -55,7 +55,7 @@ impl Remote {
     pub async fn connect(url: &str, tls: &TlsArgs) -> Result<Self, Failure> {
         let dialer = Dialer::grpc(ServerUrl::parse(url, EXAMPLE, PORT)?, tls)?;
         let channel = dialer.channel(|endpoint| endpoint.http2_keep_alive_interval(KEEPALIVE)).await?;
-        let authorization = std::env::var(TOKEN).ok().map(|token| format!("Bearer {}", token.trim()));
+        let authorization = std::env::var(TOKEN).ok().and_then(|token| bearer(&token));
         Ok(Self { dialer, channel, authorization })
     }
 
@@ -188,6 +188,12 @@ async fn collect(schema: &SchemaRef, mut rows: Rows) -> Result<RecordBatch, Fail
     Ok(arrow::compute::concat_batches(schema, &batches)?)
 }
 
+/// Value of the header; none when the token is empty, as a variable that is not set may be.
+fn bearer(token: &str) -> Option<String> {
+    let token = token.trim();
+    (!token.is_empty()).then(|| format!("Bearer {token}"))
+}
+
 fn failure(error: FlightError) -> Failure {
     match error {
         FlightError::Tonic(status) if status.code() == tonic::Code::Unavailable => {
@@ -195,5 +201,16 @@ fn failure(error: FlightError) -> Failure {
         }
         FlightError::Tonic(status) => Failure::new(status.message()),
         other => Failure::from(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_token_is_none() {
+        assert_eq!(bearer(" adlake_1_2\n"), Some("Bearer adlake_1_2".to_owned()));
+        assert_eq!((bearer(""), bearer(" \n")), (None, None));
     }
 }

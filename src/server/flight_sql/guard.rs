@@ -3,10 +3,10 @@
 //! A token that `Handshake` gave out stands for the identity that was proved then; any other credential is proved now. What
 //! was found is an extension of the request ([`Caller`]).
 
-use super::session::{Sessions, authorization};
+use super::session::Sessions;
 use crate::auth::AuthError;
 use crate::server::error::Fault;
-use crate::server::gate::{Caller, Gate};
+use crate::server::gate::{Caller, Gate, bearer};
 use crate::server::peer::Peer;
 use futures::future::BoxFuture;
 use std::convert::Infallible;
@@ -83,7 +83,7 @@ where
 
 impl GuardLayer {
     async fn caller(&self, header: Option<&str>, from: Option<IpAddr>) -> Result<Caller, AuthError> {
-        if let Some(token) = header.and_then(|header| authorization(header, "bearer"))
+        if let Some(token) = header.and_then(bearer)
             && Sessions::is_session_token(token)
         {
             let session = self.sessions.of_token(token).ok_or(AuthError::BadCredential)?;

@@ -2,9 +2,8 @@
 
 use super::error::{internal, invalid};
 use super::service::{HandshakeStream, Service};
-use super::session::{authorization, user_of};
 use crate::server::error::Fault;
-use crate::server::gate::Caller;
+use crate::server::gate::{ANONYMOUS, Caller, basic_user};
 use crate::server::peer::Peer;
 use arrow_flight::{BasicAuth, HandshakeRequest, HandshakeResponse};
 use prost::Message;
@@ -25,8 +24,8 @@ impl Service {
         });
         let token = match self.gate().is_open() {
             true => {
-                let user = header.as_deref().and_then(|header| authorization(header, "basic")).and_then(user_of);
-                self.sessions().open(user.as_deref().unwrap_or("anonymous"))?
+                let user = header.as_deref().and_then(basic_user);
+                self.sessions().open(user.as_deref().unwrap_or(ANONYMOUS))?
             }
             false => {
                 let entered = self.gate().enter(header.as_deref(), from).await;

@@ -15,7 +15,7 @@ use super::error::status;
 use crate::auth::Identity;
 use crate::base::{Clock, Kind, Span, Timestamp};
 use crate::query::{Origin, Session};
-use crate::server::gate::{Caller, Gate, basic};
+use crate::server::gate::{self, ANONYMOUS, Caller, Gate};
 use crate::server::peer::{ConnectionId, Peer};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -29,7 +29,6 @@ const TOKEN_PREFIX: &str = "adlake-session-";
 pub(super) const SESSION_COOKIE: &str = "arrow_flight_session_id";
 /// Sessions kept at once; further ones are refused until idle ones expire.
 const SESSIONS_MAX: usize = 100_000;
-const ANONYMOUS: &str = "anonymous";
 
 /// All sessions of the server.
 pub(super) struct Sessions {
@@ -114,7 +113,7 @@ impl Sessions {
             Some(caller) => format!("{id}-{}", blake3::hash(format!("{caller:?}").as_bytes()).to_hex()),
             None => id,
         };
-        let user = basic_user(metadata).unwrap_or_else(|| ANONYMOUS.to_owned());
+        let user = header(metadata).and_then(gate::basic_user).unwrap_or_else(|| ANONYMOUS.to_owned());
         self.obtain(&id, Owner::of(caller, &user), false)
     }
 
@@ -206,28 +205,12 @@ fn process_nonce() -> &'static str {
     &NONCE
 }
 
-/// What an `authorization` header of this scheme carries.
-pub(super) fn authorization<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
-    let (given, rest) = header.split_once(' ')?;
-    given.eq_ignore_ascii_case(scheme).then_some(rest.trim())
-}
-
 fn header(metadata: &MetadataMap) -> Option<&str> {
     metadata.get("authorization")?.to_str().ok()
 }
 
 fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    authorization(header(metadata)?, "bearer").filter(|token| !token.is_empty())
-}
-
-/// The name in `authorization: Basic …`, for lists of statements; the password is looked at in `guard`.
-pub(super) fn basic_user(metadata: &MetadataMap) -> Option<String> {
-    authorization(header(metadata)?, "basic").and_then(user_of)
-}
-
-/// The name in Basic credentials.
-pub(super) fn user_of(encoded: &str) -> Option<String> {
-    basic(encoded).map(|(user, _)| user)
+    gate::bearer(header(metadata)?).filter(|token| !token.is_empty())
 }
 
 fn cookie(metadata: &MetadataMap) -> Option<&str> {
@@ -306,7 +289,7 @@ mod tests {
     #[test]
     fn the_user_of_basic_credentials_is_kept() {
         let request = request(Some(("authorization", "Basic YW5uOnNlY3JldA==".to_owned())), 1);
-        assert_eq!(basic_user(request.metadata()), Some("ann".to_owned()));
+        assert_eq!(sessions(&Clock::system()).of(&request).unwrap().user, "ann");
     }
 
     #[test]
