@@ -1,5 +1,7 @@
 //! Row policies, masks, granted columns and what errors and lists tell.
 
+use std::path::Path;
+
 use super::*;
 
 #[tokio::test]
@@ -77,6 +79,32 @@ async fn a_policy_that_could_fail_or_does_not_fit_is_refused() {
     // Two policies of a caller add up.
     server.run("CREATE POLICY cheap ON sales TO ROLE partner USING (price < 10 OR price BETWEEN 45 AND 55)").await;
     assert_eq!(server.over_http(&as_user("pat"), "SELECT id FROM sales ORDER BY id").await, "1; 2; 3; 5");
+    server.stop().await;
+}
+
+/// What README.md shows of users and rights runs as it stands, over the shipped tables.
+#[tokio::test]
+async fn the_readme_can_be_followed() {
+    let (server, root) = (Guarded::start().await, Path::new(env!("CARGO_MANIFEST_DIR")));
+    server.running.app.apply_project(&root.join("sql")).await.unwrap();
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let section = text.split("## Users, roles and policies").nth(1).unwrap();
+    let shown = section.split("```").nth(1).unwrap().strip_prefix("sql").unwrap();
+    let shown = shown.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join("\n");
+    let statements: Vec<&str> = shown.split(';').map(str::trim).filter(|sql| !sql.is_empty()).collect();
+    assert_eq!(statements.len(), 8);
+    for sql in statements {
+        server.run(sql).await;
+    }
+    server
+        .run(
+            "INSERT INTO clicks (event_id, event_time, ad_id, campaign_id) VALUES \
+        ('1', TIMESTAMPTZ '2017-11-07T11:00:00Z', 'a', 'c1'), ('2', TIMESTAMPTZ '2017-11-07T11:00:00Z', 'b', 'c2'), \
+        ('3', TIMESTAMPTZ '2017-11-07T11:00:00Z', 'c', NULL)",
+        )
+        .await;
+    let kim = basic("kim", "staple battery horse");
+    assert_eq!(server.over_http(&kim, "SELECT ad_id FROM clicks").await, "a");
     server.stop().await;
 }
 
