@@ -141,26 +141,23 @@ async fn the_first_start_makes_an_admin_once_and_a_damaged_document_stops_the_st
     let server = Guarded::start().await;
     assert_eq!(server.over_http(&server.admin, "SHOW USERS").await.split('|').next(), Some("admin"));
     let files = crate::place::files(server.folder.path());
-    let settings = loaded(&server.folder, &[]);
-    let again = App::open(settings.clone(), Clock::manual(NOON)).await.unwrap().serve().await.unwrap();
+    let again = served(&server.folder, &[], &server.clock).await.unwrap();
     assert!(again.first_token.is_none());
     assert!(again.app.stop().await);
     std::fs::write(files.join("documents/auth/00000000000000000002.json"), "{}").unwrap();
-    let Err(error) = App::open(settings, Clock::manual(NOON)).await else { panic!("it started") };
+    let Err(error) = served(&server.folder, &[], &server.clock).await else { panic!("it started") };
     assert!(error.message.contains("users and roles"), "{error}");
     server.stop().await;
 }
 
 #[tokio::test]
 async fn beyond_loopback_needs_authentication_or_a_word_of_warning() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(NOON));
     let open = [("auth.mode", "off"), ("server.bind", "0.0.0.0")];
-    let app = App::open(loaded(&folder, &open), Clock::manual(NOON)).await.unwrap();
-    let Err(error) = app.serve().await else { panic!("it listens to everybody") };
+    let Err(error) = served(&folder, &open, &clock).await else { panic!("it listens to everybody") };
     assert!(error.message.contains("auth.mode"), "{error}");
     let wrong = [("auth.password_lanes", "0")];
-    let Err(error) = App::open(loaded(&folder, &wrong), Clock::manual(NOON)).await else { panic!("it started") };
+    let Err(error) = served(&folder, &wrong, &clock).await else { panic!("it started") };
     assert!(error.message.contains("auth.password_memory"), "{error}");
 }
 
@@ -239,7 +236,6 @@ async fn an_identity_providers_tokens_have_mapped_roles_and_attributes() {
 
     let folder = tempfile::tempdir().unwrap();
     let gone = [("auth.jwt.issuer", "x"), ("auth.jwt.audience", "y"), ("auth.jwt.keys", "/nowhere/keys.json")];
-    let app = App::open(loaded(&folder, &gone), Clock::manual(NOON)).await.unwrap();
-    let Err(error) = app.serve().await else { panic!("it serves without keys") };
+    let Err(error) = served(&folder, &gone, &Clock::manual(NOON)).await else { panic!("it serves without keys") };
     assert!(error.message.contains("auth.jwt.keys"), "{error}");
 }

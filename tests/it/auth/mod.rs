@@ -7,11 +7,10 @@ mod limits;
 mod matrix;
 mod policies;
 
-use adlake::app::{App, Running};
-use adlake::base::{Clock, Timestamp};
+use adlake::app::{App, AppError, Running};
+use adlake::base::Clock;
 use adlake::config;
 use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
@@ -21,8 +20,7 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-/// 2017-11-07T12:00:00Z, where the servers of these tests stand.
-const NOON: Timestamp = Timestamp(1_510_056_000_000_000);
+use crate::process::{NOON, texts};
 
 /// A served lake that asks who calls. Passwords of users are `<name>-password`.
 struct Guarded {
@@ -46,11 +44,15 @@ const SETTINGS: [(&str, &str); 9] = [
     ("query.allowed_locations", "/nowhere"),
 ];
 
-fn loaded(folder: &TempDir, settings: &[(&str, &str)]) -> config::Loaded {
+/// A server over the lake of this folder.
+async fn served(folder: &TempDir, settings: &[(&str, &str)], clock: &Clock) -> Result<Running, AppError> {
+    // Other tests may have installed it before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut overrides = crate::place::settings(folder.path());
     let own = SETTINGS.into_iter().chain(settings.iter().copied());
     overrides.extend(own.map(|(key, value)| (key.into(), value.into())));
-    config::load(None, &[], &overrides).unwrap()
+    let loaded = config::load(None, &[], &overrides).unwrap();
+    App::open(loaded, clock.clone()).await?.serve().await
 }
 
 impl Guarded {
@@ -59,10 +61,8 @@ impl Guarded {
     }
 
     async fn with(folder: TempDir, settings: &[(&str, &str)]) -> Self {
-        // Other tests may have installed it before.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let clock = Clock::manual(NOON);
-        let running = App::open(loaded(&folder, settings), clock.clone()).await.unwrap().serve().await.unwrap();
+        let running = served(&folder, settings, &clock).await.unwrap();
         let admin = format!("Bearer {}", running.first_token.clone().unwrap());
         Self { running, client: Client::new(), clock, admin, folder }
     }
@@ -105,18 +105,18 @@ impl Guarded {
 
     /// What a statement comes to over HTTP: its rows, or the kind of its error.
     async fn over_http(&self, authorization: &str, sql: &str) -> String {
+        either(self.try_http(authorization, sql).await)
+    }
+
+    async fn try_http(&self, authorization: &str, sql: &str) -> Result<String, String> {
         let (status, body) = self.http(authorization, sql).await;
         if status != 200 {
-            return body["kind"].as_str().unwrap().to_owned();
+            return Err(body["kind"].as_str().unwrap().to_owned());
         }
-        match body["rows"].as_array() {
-            None => "done".to_owned(),
-            Some(rows) => {
-                let cell = |cell: &Value| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
-                let row = |row: &Value| row.as_array().unwrap().iter().map(cell).collect::<Vec<_>>().join("|");
-                rows.iter().map(row).collect::<Vec<_>>().join("; ")
-            }
-        }
+        let Some(rows) = body["rows"].as_array() else { return Ok("done".to_owned()) };
+        let cell = |cell: &Value| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
+        let row = |row: &Value| row.as_array().unwrap().iter().map(cell).collect::<Vec<_>>().join("|");
+        Ok(rows.iter().map(row).collect::<Vec<_>>().join("; "))
     }
 
     async fn flight(&self, authorization: &str) -> FlightSqlServiceClient<Channel> {
@@ -130,8 +130,12 @@ impl Guarded {
 
     /// The same over Flight SQL.
     async fn over_flight(&self, authorization: &str, sql: &str) -> String {
+        either(self.try_flight(authorization, sql).await)
+    }
+
+    async fn try_flight(&self, authorization: &str, sql: &str) -> Result<String, String> {
         let mut client = self.flight(authorization).await;
-        cell(fetch(&mut client, sql).await)
+        outcome(fetch(&mut client, sql).await)
     }
 
     /// The same by a prepared statement.
@@ -174,19 +178,10 @@ async fn rows_of(
         let batches: Vec<RecordBatch> = client.do_get(endpoint.ticket.unwrap()).await?.try_collect().await?;
         let is_summary = batches.iter().any(|batch| batch.schema().fields()[0].name() == "rows_affected");
         if !is_summary {
-            rows.extend(batches.iter().flat_map(texts));
+            rows.extend(texts(&batches, "|", "null"));
         }
     }
     Ok(rows)
-}
-
-fn texts(batch: &RecordBatch) -> Vec<String> {
-    let options = FormatOptions::default().with_null("null");
-    let columns: Vec<_> =
-        batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
-    (0..batch.num_rows())
-        .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|"))
-        .collect()
 }
 
 fn status_of(error: &FlightError) -> &Status {
@@ -196,15 +191,21 @@ fn status_of(error: &FlightError) -> &Status {
     }
 }
 
-fn cell(outcome: Result<Vec<String>, FlightError>) -> String {
-    match outcome {
-        Ok(rows) => rows.join("; "),
-        Err(error) => {
-            let status = status_of(&error);
-            let kind = status.metadata().get("error-kind").map(|kind| kind.to_str().unwrap().to_owned());
-            kind.unwrap_or_else(|| format!("{:?}", status.code()))
-        }
-    }
+/// Rows in a line, or the kind of the error.
+fn outcome(fetched: Result<Vec<String>, FlightError>) -> Result<String, String> {
+    fetched.map(|rows| rows.join("; ")).map_err(|error| {
+        let status = status_of(&error);
+        let kind = status.metadata().get("error-kind").map(|kind| kind.to_str().unwrap().to_owned());
+        kind.unwrap_or_else(|| format!("{:?}", status.code()))
+    })
+}
+
+fn cell(fetched: Result<Vec<String>, FlightError>) -> String {
+    either(outcome(fetched))
+}
+
+fn either(outcome: Result<String, String>) -> String {
+    outcome.unwrap_or_else(|kind| kind)
 }
 
 const PEOPLE: [&str; 8] = [
