@@ -61,6 +61,8 @@ struct Work {
     /// Stored rows that go; none: none go.
     goes: Goes,
     source_rows: u64,
+    /// What the stored rows lack; none: that cannot be told.
+    lacks: Option<Pending>,
 }
 
 /// Rows of the source that become partial aggregates.
@@ -95,11 +97,10 @@ pub(super) async fn absorb(
     if *extent == Extent::Pending && before == Some(newest) {
         return Ok(RefreshReport { rows: 0, source_rows: 0, version: stored.version() });
     }
-    let Work { reads, goes, source_rows } = work(view, extent, before, &source).await?;
-    let late = match (extent, &goes) {
-        (Extent::Pending, Goes::Nothing) => restated::find(parts, view, (&stored, before, &source), cancel).await?,
-        // More is put in place than what came late.
-        (Extent::Pending | Extent::And(_) | Extent::Everything, _) => Vec::new(),
+    let Work { reads, goes, source_rows, lacks } = work(view, extent, before, &source).await?;
+    let late = match &lacks {
+        Some(lacks) => restated::find(parts, view, (&stored, lacks), cancel).await?,
+        None => Vec::new(),
     };
     let target = Target { view: view.name, table: &view.table, stored: stored.clone(), task, cancel };
     let mut staged = Staged::default();
@@ -181,37 +182,39 @@ async fn work(
     absorbed: Option<i64>,
     source: &Arc<TableSnapshot>,
 ) -> Result<Work, MaterializeError> {
-    let everything = || Work {
+    let everything = |lacks| Work {
         reads: vec![Read { rows: source.provider(), within: None }],
         goes: Goes::Everything,
         source_rows: source.row_count(),
+        lacks,
     };
     let from = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
-    let Some(from) = from.filter(|from| *from <= source.version()) else { return Ok(everything()) };
-    let asked = match extent {
-        Extent::Everything => return Ok(everything()),
-        Extent::Pending => None,
-        Extent::And(times) => Some(times),
-    };
-    let Some(Pending { tail, tail_rows, dirty, .. }) = pending(&view.design, &view.source, (from, source)).await?
-    else {
+    let Some(from) = from.filter(|from| *from <= source.version()) else { return Ok(everything(None)) };
+    let Some(lacks) = pending(&view.design, &view.source, (from, source)).await? else {
         tracing::info!(view = view.name, "what its source has lost cannot be told by time; all of it is read again");
-        return Ok(everything());
+        return Ok(everything(None));
     };
-    let columns = source.provider().schema();
-    let dirty = match asked {
-        None => dirty,
-        Some(times) => match Dirty::with(dirty, &view.design, &columns, times) {
-            Some(dirty) => Some(dirty),
-            None => return Ok(everything()),
-        },
+    let dirty = match extent {
+        Extent::Everything => return Ok(everything(Some(lacks))),
+        Extent::Pending => lacks.dirty.clone(),
+        Extent::And(times) => {
+            match Dirty::with(lacks.dirty.clone(), &view.design, &source.provider().schema(), times) {
+                Some(dirty) => Some(dirty),
+                None => return Ok(everything(Some(lacks))),
+            }
+        }
     };
     let mut reads = Vec::new();
-    reads.extend(tail.map(|rows| Read { rows, within: dirty.as_ref().map(Dirty::outside) }));
-    let Some(dirty) = dirty else { return Ok(Work { reads, goes: Goes::Nothing, source_rows: tail_rows }) };
-    reads.push(Read { rows: source.provider(), within: Some(dirty.inside()) });
-    let source_rows = tail_rows.saturating_add(rows_at(source, dirty.column(), dirty.times()));
-    Ok(Work { reads, goes: Goes::Dirty(dirty), source_rows })
+    reads.extend(lacks.tail.clone().map(|rows| Read { rows, within: dirty.as_ref().map(Dirty::outside) }));
+    let (goes, source_rows) = match dirty {
+        None => (Goes::Nothing, lacks.tail_rows),
+        Some(dirty) => {
+            reads.push(Read { rows: source.provider(), within: Some(dirty.inside()) });
+            let again = rows_at(source, dirty.column(), dirty.times());
+            (Goes::Dirty(dirty), lacks.tail_rows.saturating_add(again))
+        }
+    };
+    Ok(Work { reads, goes, source_rows, lacks: Some(lacks) })
 }
 
 fn transactions(extent: &Extent, goes: &Goes, stored: &TableSnapshot, absorbing: Vec<Transaction>) -> Vec<Transaction> {

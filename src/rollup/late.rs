@@ -79,17 +79,30 @@ pub struct CommitRows {
     pub rows: Scan,
     /// They are late before this time.
     pub end: Timestamp,
+    /// Rows that do not pass it are left out.
+    pub within: Option<Expr>,
 }
 
 impl CommitRows {
     /// The rows that are not late, those without a time among them.
     pub fn in_time(&self, window: &Window) -> Piece {
-        Piece::Base { rows: self.rows.clone(), within: Some(window.not_before(self.end)) }
+        Piece::Base { rows: self.rows.clone(), within: Some(self.those(window.not_before(self.end))) }
     }
 
     /// The rows that are late.
     pub fn late(&self, window: &Window) -> Piece {
-        Piece::Base { rows: self.rows.clone(), within: Some(window.between(None, self.end)) }
+        Piece::Base { rows: self.rows.clone(), within: Some(self.are_late(window)) }
+    }
+
+    fn are_late(&self, window: &Window) -> Expr {
+        self.those(window.between(None, self.end))
+    }
+
+    fn those(&self, rows: Expr) -> Expr {
+        match &self.within {
+            Some(within) => rows.and(within.clone()),
+            None => rows,
+        }
     }
 }
 
@@ -111,7 +124,7 @@ pub fn late_groups(
     let partials = Partials::stored(design);
     let mut all: Option<LogicalPlanBuilder> = None;
     for commit in commits {
-        let groups = partials.aggregated(commit.rows.clone(), Some(window.between(None, commit.end)), functions)?;
+        let groups = partials.aggregated(commit.rows.clone(), Some(commit.are_late(window)), functions)?;
         let keys = design.keys.iter().map(|key| column(key));
         let number = |version: u64| lit(i64::try_from(version).unwrap_or(i64::MAX));
         let (least, most) = commit.versions;

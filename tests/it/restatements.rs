@@ -63,6 +63,27 @@ async fn late_events_are_listed_with_old_and_new_value() {
     assert_eq!(another.run(LISTED).await, expected, "they are the lake's");
 }
 
+/// What came late is listed beside rows that go in the same refresh; rows that stay, in another file, have not come late.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_events_are_listed_beside_rows_that_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(&folder).await;
+    lake.run(&format!("CREATE MATERIALIZED VIEW v WITH (refresh='manual', restate_after='1 hour') AS {BY_MINUTE}"))
+        .await;
+    click(&lake, &[(90, "a", 7)]).await;
+    click(&lake, &[(300, "a", 1), (299, "b", 1)]).await;
+    refresh(&lake).await;
+    lake.run("DELETE FROM clicks WHERE ad = 'a' AND price = 1").await;
+    click(&lake, &[(90, "a", 1)]).await;
+    refresh(&lake).await;
+    let late = "SELECT group_key, old_value, new_value, first_version, last_version, late_events \
+         FROM system.restatements WHERE late_events > 0";
+    let expected =
+        [r#"{"minute":"2017-11-07T10:30:00Z","ad":"a"}|{"clicks":1,"spend":7}|{"clicks":2,"spend":8}|4|4|1"#];
+    assert_eq!(lake.run(late).await, expected);
+    assert!(lake.run("VERIFY MATERIALIZED VIEW v").await.is_empty());
+}
+
 /// A window ends with its grain: events of a day are not late before the day is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_is_as_long_as_its_grain() {

@@ -11,6 +11,7 @@ use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::Expr;
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +20,9 @@ use crate::base::{Classify, Kind, Span, Timestamp, chain};
 use crate::catalog::{CatalogSnapshot, Definition, TableKind};
 use crate::materialize::absorb::ViewAt;
 use crate::materialize::{MaterializeError, RefreshParts};
-use crate::query::QueryError;
-use crate::rollup::{self, CommitRows, Piece, Scan, Window};
-use crate::storage::{CommittedRows, TableChanges, TableSnapshot, TableVersion};
+use crate::query::{Pending, QueryError};
+use crate::rollup::{self, CommitRows, Dirty, Piece, Scan, Window};
+use crate::storage::{CommittedRows, TableSnapshot};
 use crate::telemetry::metrics;
 
 /// Groups listed for one refresh; the others are summed up in one row.
@@ -33,29 +34,26 @@ const READS_MAX: usize = 1024;
 /// Ends of windows in one cause that are told apart; with more, rows are late by the first of several.
 const ENDS_MAX: usize = 16;
 
-/// What the rows that `source` has got since version `absorbed`, about to be added to `stored`, change of windows that were over.
-/// Nothing when rows went as well: then more is put in place than what came late.
+/// What the rows that the source has got, about to be added to `stored`, change of windows that were over. Times from which rows
+/// went as well are left out: there more is put in place than what came late.
 ///
 /// # Errors
 /// A query that fails on the source's rows, storage trouble, cancelled.
 pub(in crate::materialize) async fn find(
     parts: &RefreshParts,
     view: &ViewAt<'_>,
-    (stored, absorbed, source): (&Arc<TableSnapshot>, Option<i64>, &Arc<TableSnapshot>),
+    (stored, lacks): (&Arc<TableSnapshot>, &Pending),
     cancel: &CancellationToken,
 ) -> Result<Vec<Restatement>, MaterializeError> {
     let Some((window, restate_after)) = terms(&parts.catalog.snapshot(), view) else { return Ok(Vec::new()) };
-    let absorbed = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
-    let Some(absorbed) = absorbed.filter(|absorbed| *absorbed <= source.version()) else { return Ok(Vec::new()) };
-    let commits = match view.source.changes(absorbed, source).await? {
-        TableChanges::Known(changed) if !changed.removes_rows => changed.by_commit(),
-        TableChanges::Known(_) | TableChanges::Unknown { .. } => return Ok(Vec::new()),
-    };
+    let Some(changed) = &lacks.changed else { return Ok(Vec::new()) };
+    let commits = changed.by_commit();
     let late = late_commits(&commits, &window, restate_after);
     let files: usize = commits.iter().map(CommittedRows::file_count).sum();
     let causes = (READS_MAX / files.max(1)).clamp(1, CAUSES_MAX);
-    let mut search =
-        Search { parts, view, window, commits, stored, cancel, listed: Vec::new(), unlisted: Unlisted::default() };
+    let within = lacks.dirty.as_ref().map(Dirty::outside);
+    let (listed, unlisted) = Default::default();
+    let mut search = Search { parts, view, window, commits, within, stored, cancel, listed, unlisted };
     for cause in late.chunks(late.len().div_ceil(causes).max(1)) {
         search.look_at(cause).await?;
     }
@@ -144,6 +142,8 @@ struct Search<'a> {
     view: &'a ViewAt<'a>,
     window: Window,
     commits: Vec<CommittedRows>,
+    /// Rows of the source that do not pass it are looked at elsewhere.
+    within: Option<Expr>,
     stored: &'a Arc<TableSnapshot>,
     cancel: &'a CancellationToken,
     listed: Vec<Restatement>,
@@ -235,7 +235,10 @@ impl Search<'_> {
         let design = &self.view.design;
         let (first, last) = (starts.iter().flatten().min(), starts.iter().flatten().max());
         let end = cause.iter().map(|late| late.end).max().unwrap_or_default();
-        let windows = self.window.between(first.copied(), end);
+        let mut windows = self.window.between(first.copied(), end);
+        if let Some(within) = &self.within {
+            windows = windows.and(within.clone());
+        }
         let stored = scan("stored", self.stored.provider());
         let mut without = match (self.window.key(end), first, last) {
             (Some(key), Some(first), Some(last)) => vec![rollup::stored_between(design, stored, (key, *first, *last))],
@@ -261,7 +264,7 @@ impl Search<'_> {
             let commits = late.iter().filter_map(|late| self.commits.get(late.place));
             let rows = scan(&format!("commit_{}", versions.0), CommittedRows::provider(commits)?);
             let end = late.iter().map(|late| late.end).min()?;
-            Some(CommitRows { versions, rows, end })
+            Some(CommitRows { versions, rows, end, within: self.within.clone() })
         };
         by_end(cause).into_iter().filter_map(rows).collect()
     }
@@ -312,7 +315,7 @@ impl Search<'_> {
     }
 }
 
-fn narrowed(piece: Piece, windows: &datafusion::logical_expr::Expr) -> Piece {
+fn narrowed(piece: Piece, windows: &Expr) -> Piece {
     match piece {
         Piece::Base { rows, within } => {
             let within = within.map_or(windows.clone(), |within| within.and(windows.clone()));

@@ -27,6 +27,8 @@ pub struct Pending {
     pub dirty_rows: u64,
     /// When the oldest commit that is not absorbed was made.
     pub since: Option<Timestamp>,
+    /// What the log says of it; none: nothing has changed.
+    pub changed: Option<ChangedFiles>,
 }
 
 impl Pending {
@@ -67,6 +69,7 @@ pub async fn pending(
         pending.dirty_rows = rows_at(source, dirty.column(), dirty.times());
         pending.dirty = Some(dirty);
     }
+    pending.changed = Some(changed);
     Ok(Some(pending))
 }
 
