@@ -10,7 +10,7 @@
 //! processes at once counts every row once.
 //! Source: the invalidation log and partial states of TimescaleDB's continuous aggregates; here the Delta log is both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -18,7 +18,7 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::Expr;
 use tokio_util::sync::CancellationToken;
 
-use super::last_refresh::REFRESH;
+use super::commit::{Made, commit, rebuilding};
 use super::restated;
 use super::slices::{slices, write_slices};
 use super::staged::{Held, Staged, Target};
@@ -26,15 +26,7 @@ use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
 use crate::query::{Pending, absorbed, absorbing, pending, rows_at};
 use crate::rollup::{Design, Dirty, Times};
-use crate::storage::{
-    CommitMode, CommitOutcome, CommitRequest, StagedFile, StorageError, Table, TableSnapshot, TableVersion, Transaction,
-};
-
-/// Other commits to the view's table (compaction, folding) that a refresh lets pass by.
-const COMMITS_PASSED: usize = 20;
-
-/// The application whose version counts rebuilds.
-const REBUILT: &str = "adlake.rebuilt";
+use crate::storage::{CommitMode, Table, TableSnapshot, TableVersion, Transaction};
 
 /// A view and its source.
 pub(super) struct ViewAt<'a> {
@@ -57,6 +49,8 @@ pub(super) enum Extent {
 
 /// What a refresh reads.
 struct Work {
+    /// Version of the source.
+    source: TableVersion,
     reads: Vec<Read>,
     /// Stored rows that go; none: none go.
     goes: Goes,
@@ -97,52 +91,50 @@ pub(super) async fn absorb(
     if *extent == Extent::Pending && before == Some(newest) {
         return Ok(RefreshReport { rows: 0, source_rows: 0, version: stored.version() });
     }
-    let Work { reads, goes, source_rows, lacks } = work(view, extent, before, &source).await?;
-    let late = match &lacks {
-        Some(lacks) => restated::find(parts, view, (&stored, lacks), cancel).await?,
-        None => Vec::new(),
-    };
+    let work = work(view, extent, before, &source).await?;
     let target = Target { view: view.name, table: &view.table, stored: stored.clone(), task, cancel };
     let mut staged = Staged::default();
+    let made = make(parts, view, &target, (extent, work), &mut staged).await;
+    let is_as_before = |stored: &TableSnapshot| absorbed(stored, view.design.fingerprint, &view.source_path) == before;
+    commit(&target, &stopwatch, staged, made, &is_as_before).await
+}
+
+/// Writes the new rows.
+async fn make(
+    parts: &RefreshParts,
+    view: &ViewAt<'_>,
+    target: &Target<'_>,
+    (extent, work): (&Extent, Work),
+    staged: &mut Staged,
+) -> Result<Made, MaterializeError> {
+    let Work { source, reads, goes, source_rows, lacks } = work;
+    let restated = match &lacks {
+        Some(lacks) => restated::find(parts, view, (&target.stored, lacks), target.cancel).await?,
+        None => Vec::new(),
+    };
     let mut rows = 0;
     for read in reads {
-        rows += stage(parts, view, &target, &mut staged, read).await?;
+        rows += stage(parts, view, target, staged, read).await?;
     }
     let mode = match &goes {
         Goes::Nothing => CommitMode::Append,
         Goes::Everything => CommitMode::Replace,
         Goes::Dirty(dirty) => {
             let held = Held { key: dirty.key(), times: dirty.times(), others: dirty.stored_outside() };
-            replacing(staged.take_out(parts, &target, held).await?)
+            staged.take_out(parts, target, held).await?
         }
     };
-    let mut info = BTreeMap::from([
-        ("sources".to_owned(), serde_json::json!({ (view.design.question.source.as_str()): source.version().0 })),
-        ("rows".to_owned(), rows.into()),
-        ("source_rows".to_owned(), source_rows.into()),
-        ("elapsed_ms".to_owned(), (stopwatch.elapsed_micros() / 1_000).into()),
-    ]);
+    let newest = i64::try_from(source.0).unwrap_or(i64::MAX);
     let absorbing = absorbing(view.design.fingerprint, [(view.source_path.as_str(), newest)]);
-    let mut transactions = transactions(extent, &goes, &stored, absorbing);
-    transactions.extend(restated::put(&late, &stored, &mut info)?);
-    let request = CommitRequest {
-        files: staged.files,
-        transactions,
-        mode,
-        fence: None,
-        expected: Some(stored.version()),
-        operation: REFRESH,
-        info,
-    };
-    let is_as_before = |stored: &TableSnapshot| absorbed(stored, view.design.fingerprint, &view.source_path) == before;
-    let version = commit(&view.table, request, &is_as_before).await?;
-    Ok(RefreshReport { rows, source_rows, version })
+    let transactions = transactions(extent, &goes, &target.stored, absorbing);
+    let sources = BTreeMap::from([(view.design.question.source.clone(), source)]);
+    Ok(Made { mode, transactions, sources, source_rows, rows, restated })
 }
 
 /// Writes the partial aggregates of what is read, in slices where all of it is; how many rows.
 ///
 /// # Errors
-/// As for [`absorb`]; then all staged files are deleted.
+/// As for [`absorb`].
 async fn stage(
     parts: &RefreshParts,
     view: &ViewAt<'_>,
@@ -155,25 +147,10 @@ async fn stage(
         && let Some(slices) = slices(view, &rows, &target.stored, parts.slice_rows).await?
     {
         let files = write_slices(parts, view, (rows, slices), (target.task, target.cancel)).await?;
-        let written = files.iter().map(|file| file.rows).sum();
-        staged.files.extend(files);
-        return Ok(written);
+        return Ok(staged.add(files));
     }
-    match parts.engine.open_partials(view.design.clone(), (rows, within), target.cancel.clone()).await {
-        Ok(partials) => staged.add(target, partials).await,
-        Err(error) => {
-            staged.discard(&view.table).await;
-            Err(error.into())
-        }
-    }
-}
-
-/// Replaces files, if there are any.
-pub(super) fn replacing(leaving: BTreeSet<String>) -> CommitMode {
-    match leaving.is_empty() {
-        true => CommitMode::Append,
-        false => CommitMode::ReplaceFiles(leaving),
-    }
+    let partials = parts.engine.open_partials(view.design.clone(), (rows, within), target.cancel.clone()).await?;
+    staged.write(target, partials).await
 }
 
 async fn work(
@@ -183,6 +160,7 @@ async fn work(
     source: &Arc<TableSnapshot>,
 ) -> Result<Work, MaterializeError> {
     let everything = |lacks| Work {
+        source: source.version(),
         reads: vec![Read { rows: source.provider(), within: None }],
         goes: Goes::Everything,
         source_rows: source.row_count(),
@@ -214,7 +192,7 @@ async fn work(
             (Goes::Dirty(dirty), lacks.tail_rows.saturating_add(again))
         }
     };
-    Ok(Work { reads, goes, source_rows, lacks: Some(lacks) })
+    Ok(Work { source: source.version(), reads, goes, source_rows, lacks: Some(lacks) })
 }
 
 fn transactions(extent: &Extent, goes: &Goes, stored: &TableSnapshot, absorbing: Vec<Transaction>) -> Vec<Transaction> {
@@ -223,40 +201,4 @@ fn transactions(extent: &Extent, goes: &Goes, stored: &TableSnapshot, absorbing:
         (_, Goes::Everything) | (Extent::And(_) | Extent::Everything, _) => Some(rebuilding(stored)),
     };
     rebuilding.into_iter().chain(absorbing).collect()
-}
-
-/// The first of a rebuild's transactions: that is what makes a commit a repeat, and a rebuild from the same rows is none.
-pub(super) fn rebuilding(stored: &TableSnapshot) -> Transaction {
-    let version = i64::try_from(stored.version().0 + 1).unwrap_or(i64::MAX);
-    Transaction { app_id: REBUILT.to_owned(), version }
-}
-
-/// Commits unless another refresh came first, be it by another design, after which `is_same` is not true of the stored version
-/// any more. Other commits, of compaction or folding, change no rows: they are let pass, unless they took a file away that was
-/// to be replaced.
-pub(super) async fn commit(
-    table: &Table,
-    mut request: CommitRequest,
-    is_same: &(dyn Fn(&TableSnapshot) -> bool + Sync),
-) -> Result<TableVersion, MaterializeError> {
-    let staged: Vec<StagedFile> = request.files.clone();
-    let is_rebuild = request.transactions.first().is_some_and(|first| first.app_id == REBUILT);
-    for _ in 0..COMMITS_PASSED {
-        match table.commit(request.clone()).await {
-            // Another rebuild has that number; what it did may be less than this one does.
-            Ok(CommitOutcome::AlreadyCommitted(_)) if is_rebuild => return Err(MaterializeError::Overtaken),
-            Ok(CommitOutcome::Committed(version) | CommitOutcome::AlreadyCommitted(version)) => return Ok(version),
-            Err(StorageError::FilesGone { .. }) => break,
-            Err(StorageError::VersionMoved { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stored = table.refresh().await?;
-        if !is_same(&stored) {
-            break;
-        }
-        request.expected = Some(stored.version());
-        restated::follow(&mut request.transactions, &stored);
-    }
-    table.discard(staged).await;
-    Err(MaterializeError::Overtaken)
 }

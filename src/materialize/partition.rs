@@ -10,21 +10,21 @@
 //!
 //! Not here: which times are dirty (`query::views::partitioned`), since reading the view asks the same.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::execution::TaskContext;
 use tokio_util::sync::CancellationToken;
 
-use super::absorb::{Extent, commit, rebuilding, replacing};
-use super::last_refresh::REFRESH;
+use super::absorb::Extent;
+use super::commit::{Made, commit, rebuilding};
+use super::rows::changed;
 use super::staged::{Held, Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
 use crate::query::{PartitionRun, absorbed, absorbing};
 use crate::rollup::Times;
-use crate::storage::{CommitMode, CommitRequest, TableSnapshot, Transaction};
+use crate::storage::{CommitMode, TableSnapshot, Transaction};
 
 /// Source rows worked through at once: pieces are as long as that, but whole days (or months) at least.
 const PIECE_ROWS: u64 = 4 << 20;
@@ -57,37 +57,34 @@ pub(super) async fn refresh(
     }
     let target = Target { view, table, stored: stored.clone(), task, cancel };
     let mut staged = Staged::default();
+    let made = make(parts, run, &target, work, &mut staged).await;
+    commit(&target, &stopwatch, staged, made, &|now| is_as_before(run, now)).await
+}
+
+/// Writes the new rows.
+async fn make(
+    parts: &RefreshParts,
+    run: &PartitionRun,
+    target: &Target<'_>,
+    work: Work,
+    staged: &mut Staged,
+) -> Result<Made, MaterializeError> {
     let (mut rows, mut source_rows) = (0, 0);
     for piece in pieces(run, &work) {
         source_rows += piece.as_ref().map_or_else(|| run.rows_in(&Times::always()), |times| run.rows_in(times));
-        rows += match run.open(piece, cancel.clone()).await {
-            Ok(found) => staged.add(&target, found).await?,
-            Err(error) => {
-                staged.discard(table).await;
-                return Err(error.into());
-            }
-        };
+        rows += staged.write(target, run.open(piece, target.cancel.clone()).await?).await?;
     }
     let mode = match &work {
         Work::Nothing => CommitMode::Append,
         Work::Everything => CommitMode::Replace,
         Work::Times(times) => {
-            let others = run.design.stored_outside(times, stored.provider().schema().as_ref());
+            let others = run.design.stored_outside(times, target.stored.provider().schema().as_ref());
             let held = Held { key: &run.design.key, times, others };
-            replacing(staged.take_out(parts, &target, held).await?)
+            staged.take_out(parts, target, held).await?
         }
     };
-    let request = CommitRequest {
-        files: staged.files,
-        mode,
-        transactions: transactions(run),
-        fence: None,
-        expected: Some(stored.version()),
-        operation: REFRESH,
-        info: info(run, (rows, source_rows), &stopwatch),
-    };
-    let version = commit(table, request, &|now| is_as_before(run, now)).await?;
-    Ok(RefreshReport { rows, source_rows, version })
+    let sources = run.sources().map(|(name, _, version)| (name.to_owned(), version)).collect();
+    Ok(Made { mode, transactions: transactions(run), sources, source_rows, rows, restated: Vec::new() })
 }
 
 /// Rows would be cast to columns that another query had, before a view below it was changed.
@@ -99,8 +96,7 @@ fn check_columns(view: &str, run: &PartitionRun) -> Result<(), MaterializeError>
         None => "nothing".to_owned(),
     };
     let (found, stored) = (said(&run.design.columns), said(&stored));
-    let column = format!("number {}", place + 1);
-    Err(MaterializeError::SchemaChanged { view: view.to_owned(), column, found, stored })
+    Err(changed(view, &format!("number {}", place + 1), &found, &stored))
 }
 
 fn work(run: &PartitionRun, extent: &Extent) -> Work {
@@ -144,19 +140,4 @@ fn transactions(run: &PartitionRun) -> Vec<Transaction> {
 fn is_as_before(run: &PartitionRun, now: &TableSnapshot) -> bool {
     let held = |stored, path| absorbed(stored, run.design.fingerprint, path);
     run.sources().all(|(_, path, _)| held(now, path) == held(&run.stored, path))
-}
-
-fn info(
-    run: &PartitionRun,
-    (rows, source_rows): (u64, u64),
-    stopwatch: &Stopwatch,
-) -> BTreeMap<String, serde_json::Value> {
-    let versions: serde_json::Map<String, serde_json::Value> =
-        run.sources().map(|(name, _, version)| (name.to_owned(), version.0.into())).collect();
-    BTreeMap::from([
-        ("sources".to_owned(), versions.into()),
-        ("rows".to_owned(), rows.into()),
-        ("source_rows".to_owned(), source_rows.into()),
-        ("elapsed_ms".to_owned(), (stopwatch.elapsed_micros() / 1_000).into()),
-    ])
 }

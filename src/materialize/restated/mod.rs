@@ -18,4 +18,4 @@ mod record;
 
 pub(super) use find::{event_time, find};
 pub(super) use log::RestatementLog;
-pub(super) use record::{follow, put};
+pub(super) use record::{Restatement, follow, put};
