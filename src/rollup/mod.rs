@@ -39,6 +39,7 @@ mod partition;
 mod parts;
 mod question;
 mod sketch;
+mod spread;
 mod star;
 mod strategy;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub use obstacle::Obstacle;
 pub use partition::{PartitionDesign, as_columns};
 pub use parts::{Part, PartKind, StoredPart, parts_of};
 pub use question::{Call, Function, Question, Unfit};
+pub use spread::Spread;
 pub use strategy::{Decision, Refusal, RelationKind, Strategy, Wanted, decide};
 pub use time::{Grain, TimeKey};
 pub use times::Times;

@@ -20,6 +20,7 @@ use super::obstacle::Obstacle;
 use super::offset::{Offset, Shape};
 use super::orderless;
 use super::partials::column;
+use super::spread::Spread;
 use super::time::{DOMAIN, Grain, Reach};
 use super::times::Times;
 
@@ -127,22 +128,39 @@ impl PartitionDesign {
         times.outside(&column(&self.key), &data_type.unwrap_or(DataType::Null))
     }
 
-    /// The times in the order of a calendar, cut into pieces to be worked through one after another: days, or months where a grain
-    /// lasts longer, as many together as read no more than `rows_max` rows (`rows_in`), but at least one.
-    pub fn pieces(&self, times: &Times, rows_max: u64, rows_in: &dyn Fn(&Times) -> u64) -> Vec<Times> {
+    /// The times in the order of a calendar, cut into days, or months where a grain lasts longer.
+    pub fn units(&self, times: &Times) -> Vec<(i64, i64)> {
         let unit = [Grain::DAY, Grain::Months { count: 1 }].into_iter().find(|unit| self.grain.divides(*unit));
-        let units = times.cut(unit.unwrap_or(self.grain));
+        times.cut(unit.unwrap_or(self.grain))
+    }
+
+    /// The times cut into pieces to be worked through one after another: as many [`units`](Self::units) together as read no more
+    /// than `rows_max` rows, about, but at least one. `scans` tell of each scan when its table has rows.
+    pub fn pieces(&self, times: &Times, rows_max: u64, scans: &[(&Needed, Spread)]) -> Vec<Times> {
+        let anywhere: u64 = scans.iter().map(|(_, spread)| spread.anywhere()).fold(0, u64::saturating_add);
         let mut pieces: Vec<Times> = Vec::new();
-        for (from, to) in units {
-            let grown = pieces.last().map(|last| {
-                let mut grown = last.clone();
-                grown.add(from, to);
-                grown
-            });
-            match (grown.filter(|grown| rows_in(grown) <= rows_max), pieces.last_mut()) {
-                (Some(grown), Some(last)) => *last = grown,
-                _ => pieces.push(Times::between(from, to)),
+        let (mut rows, mut reached) = (0.0, i64::MIN);
+        for (from, to) in self.units(times) {
+            // What the piece reads already is read once.
+            let read = |reached: i64| -> f64 {
+                let of_scan = |(needed, spread): &(&Needed, Spread)| {
+                    let behind = if reached == i64::MIN { reached } else { reached.saturating_add(needed.after) };
+                    spread.between(from.saturating_sub(needed.before).max(behind), to.saturating_add(needed.after))
+                };
+                scans.iter().map(of_scan).sum()
+            };
+            let grown = rows + read(reached);
+            match pieces.last_mut() {
+                Some(last) if (grown.round() as u64).saturating_add(anywhere) <= rows_max => {
+                    last.add(from, to);
+                    rows = grown;
+                }
+                _ => {
+                    pieces.push(Times::between(from, to));
+                    rows = read(i64::MIN);
+                }
             }
+            reached = to;
         }
         pieces
     }

@@ -91,15 +91,6 @@ impl Times {
         self.ranges.get(at).is_some_and(|(start, _)| *start <= latest)
     }
 
-    /// As many of `rows`, which are spread evenly between the two, both included, as lie in the set.
-    pub fn share(&self, earliest: i64, latest: i64, rows: u64) -> u64 {
-        let (earliest, latest) = (i128::from(earliest), i128::from(latest) + 1);
-        let common = |(from, to): &(i64, i64)| (latest.min(i128::from(*to)) - earliest.max(i128::from(*from))).max(0);
-        let inside: i128 = self.ranges.iter().map(common).sum();
-        let share = i128::from(rows) * inside / (latest - earliest).max(1);
-        u64::try_from(share).unwrap_or(rows)
-    }
-
     /// Whether all times between the two, both included, belong to the set.
     pub fn has_all(&self, earliest: i64, latest: i64) -> bool {
         self.ranges.iter().any(|(from, to)| *from <= earliest && latest < *to)
@@ -239,11 +230,6 @@ mod tests {
             [(3, 5), (8, 10), (10, 20), (20, 30), (30, 31), (40, 50)]
         );
         assert_eq!(Times::always().cut(tens), [(i64::MIN, i64::MAX)]);
-        let set = times(&[(0, 10), (20, 30)]);
-        let shares =
-            [(0, 39), (10, 19), (5, 5), (25, 100), (i64::MIN, i64::MAX)].map(|(from, to)| set.share(from, to, 76));
-        assert_eq!(shares, [38, 0, 76, 5, 0]);
-        assert_eq!(Times::always().share(i64::MIN, i64::MAX, 76), 75);
         let rounded = times(&[(3, 11), (29, 30)]).rounded(Grain::Even { width: 10, offset: 0 });
         assert_eq!(rounded.unwrap().ranges(), [(0, 30)]);
         let mut text = times(&[(0, 1_000_000), (3_600_000_000, i64::MAX)]);

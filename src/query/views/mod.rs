@@ -34,5 +34,5 @@ pub(super) use pin::{Pinned, PinnedView, ToPin, ViewToPin, pin};
 pub use pin::{absorbed, absorbing};
 pub(super) use reading::as_stored;
 pub(super) use rewrite::{Answered, Rewritten, rewritten, with_moment};
-pub use run::PartitionRun;
-pub(super) use run::{pin_run, view_called};
+pub use run::{PartitionAt, PartitionRun};
+pub(super) use run::{pin_partitions, pin_run, view_called};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::lab::{decided, plan, session};
-use crate::rollup::{Needed, StoredLayout, Strategy, Times, Wanted};
+use crate::rollup::{Needed, Spread, StoredLayout, Strategy, Times, Wanted};
 
 /// `day by 1 day: f.ts, g.ts -7d +0s, whole other`, or the reason why it is kept otherwise.
 async fn lineage(sql: &str) -> String {
@@ -232,9 +232,17 @@ async fn a_change_touches_what_depends_on_it() {
     ] {
         assert!(shown.contains(&expected), "{expected} is not in\n{shown}");
     }
-    let pieces = design.pieces(&Times::between(DAY / 2, 4 * DAY), 2, &|times| {
-        times.ranges().iter().map(|(from, to)| ((to - from + DAY - 1) / DAY) as u64).sum()
-    });
-    let pieces: Vec<_> = pieces.iter().map(|piece| piece.ranges()).collect();
-    assert_eq!(pieces, [[(DAY / 2, 2 * DAY)], [(2 * DAY, 4 * DAY)]]);
+    // One row on every day.
+    let days = || Spread::of((-20..20).map(|day| (day * DAY, day * DAY + DAY - 1, 1)), 0);
+    let pieces = |rows_max: u64, scans: &[&str]| -> Vec<Vec<(i64, i64)>> {
+        let scans: Vec<_> = scans.iter().map(|table| (of(table), days())).collect();
+        let pieces = design.pieces(&Times::between(DAY / 2, 4 * DAY), rows_max, &scans);
+        pieces.iter().map(|piece| piece.ranges().to_vec()).collect()
+    };
+    assert_eq!(pieces(2, &["g"]), [[(DAY / 2, 2 * DAY)], [(2 * DAY, 4 * DAY)]]);
+    assert_eq!(pieces(9, &["g"]), [[(DAY / 2, 4 * DAY)]]);
+    // Seven days before the piece are read once for it; alone each day reads eight.
+    assert_eq!(pieces(9, &["f"]), [[(DAY / 2, 2 * DAY)], [(2 * DAY, 4 * DAY)]]);
+    assert_eq!(pieces(11, &["f"]), [[(DAY / 2, 4 * DAY)]]);
+    assert_eq!(pieces(0, &["f"]).len(), 4);
 }
