@@ -58,6 +58,14 @@ impl ViewStatus {
         }
     }
 
+    /// Whether the stored rows lack something, be it only that rows went.
+    fn is_behind(&self) -> bool {
+        match &self.partition {
+            Some(partition) => partition.is_behind(),
+            None => self.pending_rows != Some(0) || self.dirty.is_some(),
+        }
+    }
+
     /// What share of the answers from the view is checked.
     fn verified(&self) -> String {
         let share = self.definition.verify.map(|share| format!("{share} of the queries answered from it"));
@@ -156,9 +164,9 @@ impl Refresher {
         let state = self.0.states.of(view);
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let now = self.0.parts.clock.now();
-        let lag = match status.pending_rows {
-            Some(0) if status.dirty.is_none() => Some(0),
-            _ => status.pending_since.map(|since| millis(now.since(since))),
+        let lag = match status.is_behind() {
+            false => Some(0),
+            true => status.pending_since.map(|since| millis(now.since(since))),
         };
         // The newer of what this process and what the lake knows.
         let kept = status.last_refresh.as_ref().filter(|kept| state.last_refresh_at.is_none_or(|own| own < kept.at));
