@@ -19,7 +19,7 @@ use datafusion::logical_expr::Expr;
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Made, commit, rebuilding};
-use super::restated;
+use super::restated::{self, Listing, Rebuilt, Replaced};
 use super::slices::{slices, write_slices};
 use super::staged::{Held, Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
@@ -108,13 +108,21 @@ async fn make(
     staged: &mut Staged,
 ) -> Result<Made, MaterializeError> {
     let Work { source, reads, goes, source_rows, lacks } = work;
-    let restated = match &lacks {
-        Some(lacks) => restated::find(parts, view, (&target.stored, lacks), target.cancel).await?,
-        None => Vec::new(),
-    };
+    let mut listing = Listing::new(&view.design.question.source);
+    if let Some(lacks) = &lacks {
+        restated::find(parts, view, (&target.stored, lacks), (target.cancel, &mut listing)).await?;
+    }
     let mut rows = 0;
     for read in reads {
         rows += stage(parts, view, target, staged, read).await?;
+    }
+    let rebuilt = rebuilt(extent, &goes);
+    if let Some(lacks) = &lacks
+        && (lacks.dirty.is_some() || !matches!(rebuilt, Rebuilt::Nothing))
+    {
+        let (stored, new) = (&target.stored, view.table.provider_of_staged(staged.files(), &target.stored)?);
+        let replaced = Replaced { stored, new, lacks, rebuilt, version: source.0 };
+        restated::find_replaced(parts, view, &replaced, (target.cancel, &mut listing)).await?;
     }
     let mode = match &goes {
         Goes::Nothing => CommitMode::Append,
@@ -128,7 +136,16 @@ async fn make(
     let absorbing = absorbing(view.design.fingerprint, [(view.source_path.as_str(), newest)]);
     let transactions = transactions(extent, &goes, &target.stored, absorbing);
     let sources = BTreeMap::from([(view.design.question.source.clone(), source)]);
-    Ok(Made { mode, transactions, sources, source_rows, rows, restated })
+    Ok(Made { mode, transactions, sources, source_rows, rows, restated: listing.told(view.name) })
+}
+
+/// What is put in place beside what is pending.
+fn rebuilt(extent: &Extent, goes: &Goes) -> Rebuilt {
+    match (extent, goes) {
+        (Extent::Pending, _) | (Extent::And(_), Goes::Nothing) => Rebuilt::Nothing,
+        (Extent::And(_), Goes::Dirty(dirty)) => Rebuilt::Times(dirty.clone()),
+        (Extent::And(_), Goes::Everything) | (Extent::Everything, _) => Rebuilt::Everything,
+    }
 }
 
 /// Writes the partial aggregates of what is read, in slices where all of it is; how many rows.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::absorb::Extent;
 use super::commit::{Made, commit, rebuilding};
+use super::restated;
 use super::rows::changed;
 use super::staged::{Held, Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
@@ -34,6 +35,16 @@ enum Work {
     Nothing,
     Times(Times),
     Everything,
+}
+
+impl Work {
+    /// None: all.
+    fn times(&self) -> Option<&Times> {
+        match self {
+            Self::Times(times) => Some(times),
+            Self::Nothing | Self::Everything => None,
+        }
+    }
 }
 
 /// Brings the stored rows to the newest versions of all tables below the view.
@@ -76,6 +87,13 @@ async fn make(
         source_rows += piece.as_ref().map_or_else(|| at.rows_in(&Times::always()), |times| at.rows_in(times));
         rows += staged.write(target, run.open(piece, target.cancel.clone()).await?).await?;
     }
+    let restated = match &work {
+        Work::Nothing => Vec::new(),
+        Work::Times(_) | Work::Everything => {
+            let new = target.table.provider_of_staged(staged.files(), &target.stored)?;
+            restated::find_partitions(parts, (target.view, at), (new, work.times()), target.cancel).await?
+        }
+    };
     let mode = match &work {
         Work::Nothing => CommitMode::Append,
         Work::Everything => CommitMode::Replace,
@@ -86,7 +104,7 @@ async fn make(
         }
     };
     let sources = at.sources().map(|(name, _, version)| (name.to_owned(), version)).collect();
-    Ok(Made { mode, transactions: transactions(at), sources, source_rows, rows, restated: Vec::new() })
+    Ok(Made { mode, transactions: transactions(at), sources, source_rows, rows, restated })
 }
 
 /// Rows would be cast to columns that another query had, before a view below it was changed.

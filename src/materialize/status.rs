@@ -46,15 +46,20 @@ pub struct ViewStatus {
 impl ViewStatus {
     /// What is told of events that come late.
     fn late_events(&self) -> String {
-        let Strategy::Incremental(design) = &self.decision.strategy else {
-            return "not told: which rows came late is not seen".to_owned();
-        };
-        match Window::of(design, self.event_time.as_deref()) {
-            Some(window) => format!(
-                "listed in system.restatements when their window of {} was over for {}",
-                window.column, self.definition.restate_after
+        let restate_after = self.definition.restate_after;
+        match &self.decision.strategy {
+            Strategy::Full => "not told: which rows came late is not seen".to_owned(),
+            Strategy::Partition(design) => format!(
+                "partitions of {} are listed in system.restatements when they change after they were over for {restate_after}",
+                design.key
             ),
-            None => "not told: no group has a window of time".to_owned(),
+            Strategy::Incremental(design) => match Window::of(design, self.event_time.as_deref()) {
+                Some(window) => format!(
+                    "listed in system.restatements when their window of {} was over for {restate_after}",
+                    window.column
+                ),
+                None => "not told: no group has a window of time".to_owned(),
+            },
         }
     }
 

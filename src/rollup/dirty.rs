@@ -87,6 +87,11 @@ impl Dirty {
         self.times.outside(&column(&self.column), &self.data_type)
     }
 
+    /// Stored rows that do not hold any more.
+    pub fn stored_inside(&self) -> Expr {
+        self.times.inside(&column(&self.key), &self.data_type)
+    }
+
     /// Stored rows that hold.
     pub fn stored_outside(&self) -> Expr {
         self.times.outside(&column(&self.key), &self.data_type)

@@ -20,6 +20,7 @@ mod answer;
 mod asked;
 mod bounds;
 mod chance;
+mod changed;
 mod cover;
 mod design;
 mod dirty;
@@ -52,6 +53,7 @@ pub use advise::{Chosen, Costs, Shape, Values, WrittenView, choose, shapes, soug
 pub use answer::{Piece, Scan, Sources, answer, fold_plan, partial_plan, pieces};
 pub use asked::Asked;
 pub use chance::Certainty;
+pub use changed::{MORE, Windows, changed_groups, changed_rows};
 pub use cover::{Asking, Cover, Edges, cover, is_worthwhile};
 pub use design::{Design, StoredLayout};
 pub use dirty::Dirty;

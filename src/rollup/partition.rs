@@ -23,6 +23,7 @@ use super::partials::column;
 use super::spread::Spread;
 use super::time::{DOMAIN, Grain, Reach};
 use super::times::Times;
+use crate::base::Timestamp;
 
 /// Counts up when what is stored for a query changes, so that old rows are not taken for new ones.
 const FORMAT: u64 = 1;
@@ -122,10 +123,24 @@ impl PartitionDesign {
         Some(times.rounded(self.grain)?.at_most(RANGES_MAX))
     }
 
+    /// Passed by the stored rows of these times; `stored` is their schema.
+    pub fn stored_inside(&self, times: &Times, stored: &Schema) -> Expr {
+        times.inside(&column(&self.key), &self.stored_type(stored))
+    }
+
     /// Passed by the stored rows of other times; `stored` is their schema.
     pub fn stored_outside(&self, times: &Times, stored: &Schema) -> Expr {
-        let data_type = stored.field_with_name(&self.key).map(|field| moment_type(field.data_type()));
-        times.outside(&column(&self.key), &data_type.unwrap_or(DataType::Null))
+        times.outside(&column(&self.key), &self.stored_type(stored))
+    }
+
+    fn stored_type(&self, stored: &Schema) -> DataType {
+        let field = stored.field_with_name(&self.key);
+        field.map_or(DataType::Null, |field| moment_type(field.data_type()))
+    }
+
+    /// Where the grain of a time begins: rows before it were in a grain that was over at that time. None: outside the calendar.
+    pub fn grain_start(&self, time: Timestamp) -> Option<Timestamp> {
+        self.grain.floor(time.micros()).map(Timestamp)
     }
 
     /// The times in the order of a calendar, cut into days, or months where a grain lasts longer.
