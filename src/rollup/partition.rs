@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::Scan;
+use super::bounds::Sides;
 use super::lineage::{Kinds, Lineage, Needed, Relations};
 use super::obstacle::Obstacle;
 use super::offset::{Offset, Shape};
@@ -27,8 +28,6 @@ use crate::base::Timestamp;
 
 /// Counts up when what is stored for a query changes, so that old rows are not taken for new ones.
 const FORMAT: u64 = 1;
-/// More ranges than these are read as fewer, larger ones: each is a comparison for every row.
-const RANGES_MAX: usize = 32;
 
 /// How the rows of a view are told apart by time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,12 +114,16 @@ impl PartitionDesign {
             return None;
         }
         let touched = times.widened(needed.after, needed.before);
-        self.whole(if self.lineage.reach == Reach::Domain { both_within(times, touched)? } else { touched })
+        let is_known = match self.lineage.reach {
+            Reach::AllTimes => true,
+            Reach::Domain => times.is_within(DOMAIN) && touched.is_within(DOMAIN),
+        };
+        is_known.then(|| self.whole(touched)).flatten()
     }
 
     /// Whole grains that have these times.
     pub fn whole(&self, times: Times) -> Option<Times> {
-        Some(times.rounded(self.grain)?.at_most(RANGES_MAX))
+        times.whole(self.grain)
     }
 
     /// Passed by the stored rows of these times; `stored` is their schema.
@@ -284,19 +287,10 @@ fn grain_of(plan: &LogicalPlan, column: usize) -> Option<Grain> {
         LogicalPlan::Projection(projection) => through(projection.expr.get(column)?, &projection.input),
         LogicalPlan::Aggregate(aggregate) => through(aggregate.group_expr.get(column)?, &aggregate.input),
         LogicalPlan::Join(join) => {
-            let left = join.left.schema().fields().len();
-            let is_left = join.schema.fields().len() <= left || column < left;
-            match is_left {
-                true => grain_of(&join.left, column),
-                false => grain_of(&join.right, column - left),
-            }
+            let sides = Sides::of(join, column, Grain::HOUR)?;
+            grain_of(sides.own, sides.column)
         }
         LogicalPlan::TableScan(_) => None,
         _ => grain_of(plan.inputs().first()?, column),
     }
-}
-
-fn both_within(times: &Times, touched: Times) -> Option<Times> {
-    let is_inside = |set: &Times| set.ranges().iter().all(|(from, to)| DOMAIN.0 <= *from && *to <= DOMAIN.1);
-    (is_inside(times) && is_inside(&touched)).then_some(touched)
 }

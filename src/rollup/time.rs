@@ -124,19 +124,10 @@ impl Cut {
     /// Of a function directly over a time column of `schema`.
     pub(super) fn of(expr: &Expr, schema: &DFSchema) -> Option<Self> {
         let (argument, grain, reach) = match expr {
-            Expr::Cast(cast) if *cast.field.data_type() == DataType::Date32 => {
-                (cast.expr.as_ref(), Grain::DAY, Reach::AllTimes)
+            Expr::ScalarFunction(call) if call.name() == "date_part" && call.args.len() == 2 => {
+                (&call.args[1], part(&word(&call.args[0])?.to_ascii_lowercase())?, Reach::AllTimes)
             }
-            Expr::ScalarFunction(call) => {
-                let argument = call.args.get(1)?;
-                match (call.name(), call.args.len()) {
-                    ("date_trunc", 2) => (argument, truncation(word(&call.args[0])?)?, Reach::AllTimes),
-                    ("date_part", 2) => (argument, part(&word(&call.args[0])?.to_ascii_lowercase())?, Reach::AllTimes),
-                    ("date_bin", 2 | 3) => (argument, bin(&fold(expr, schema)?)?, Reach::Domain),
-                    _ => return None,
-                }
-            }
-            _ => return None,
+            _ => floor_of(expr, schema)?,
         };
         let Expr::Column(time) = argument else { return None };
         is_time(schema.field_with_unqualified_name(&time.name).ok()?.data_type()).then(|| Self {
@@ -144,6 +135,24 @@ impl Cut {
             grain,
             reach,
         })
+    }
+}
+
+/// What an expression is the floor of, and of which grain: a cast to a day, `date_trunc`, `date_bin`.
+pub(super) fn floor_of<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<(&'a Expr, Grain, Reach)> {
+    match expr {
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Date32 => {
+            Some((&cast.expr, Grain::DAY, Reach::AllTimes))
+        }
+        Expr::ScalarFunction(call) => {
+            let argument = call.args.get(1)?;
+            match (call.name(), call.args.len()) {
+                ("date_trunc", 2) => Some((argument, truncation(word(&call.args[0])?)?, Reach::AllTimes)),
+                ("date_bin", 2 | 3) => Some((argument, bin(&fold(expr, schema)?)?, Reach::Domain)),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -226,7 +235,7 @@ pub(super) fn is_whole_micros(expr: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-pub(super) fn word(expr: &Expr) -> Option<&str> {
+fn word(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
@@ -238,7 +247,7 @@ fn even(width: i64) -> Grain {
 }
 
 /// The grain of `date_trunc`.
-pub(super) fn truncation(word: &str) -> Option<Grain> {
+fn truncation(word: &str) -> Option<Grain> {
     Some(match word {
         "second" => even(SECOND),
         "minute" => even(MINUTE),
@@ -266,7 +275,7 @@ fn part(word: &str) -> Option<Grain> {
 }
 
 /// The grain of a folded `date_bin`: whole microseconds, or months from the default origin.
-pub(super) fn bin(folded: &Expr) -> Option<Grain> {
+fn bin(folded: &Expr) -> Option<Grain> {
     let Expr::ScalarFunction(call) = folded else { return None };
     let Some(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(stride)), _)) = call.args.first() else {
         return None;

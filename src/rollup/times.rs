@@ -14,6 +14,8 @@ use datafusion::logical_expr::{Expr, lit};
 use super::time::{Grain, moment};
 use crate::base::Span;
 
+/// More ranges than these are read as fewer, larger ones: each is a comparison for every row.
+const RANGES_MAX: usize = 32;
 /// Ranges of a set that are written out.
 const SHOWN_MAX: usize = 8;
 
@@ -116,6 +118,16 @@ impl Times {
             whole.add(from, to);
         }
         Some(whole)
+    }
+
+    /// The same, of few enough ranges to be compared with every row; None outside the calendar.
+    pub(super) fn whole(&self, grain: Grain) -> Option<Self> {
+        Some(self.rounded(grain)?.at_most(RANGES_MAX))
+    }
+
+    /// Whether all times lie from one moment on and before another.
+    pub(super) fn is_within(&self, (from, to): (i64, i64)) -> bool {
+        self.ranges.iter().all(|(start, end)| from <= *start && *end <= to)
     }
 
     /// The ranges, cut at the boundaries of a grain. One without an end, or outside the calendar, stays whole.

@@ -53,6 +53,24 @@ async fn groups_by_a_cut_of_time_depend_on_the_rows_of_that_time() {
     check(weeks, "m by 1 hour: f.ts +38 days").await;
 }
 
+/// The grain is that of the side which the column is of.
+#[tokio::test]
+async fn semi_joins_show_the_columns_of_one_side() {
+    for (join, first, second) in [("RIGHT SEMI", "f", "g"), ("RIGHT ANTI", "f", "g"), ("LEFT SEMI", "g", "f")] {
+        let cut = |table: &str| match table {
+            "g" => "SELECT date_trunc('day', ts) AS day, k FROM g",
+            _ => "SELECT date_trunc('month', ts) AS month, k FROM f",
+        };
+        let (one, other) = (cut(first), cut(second));
+        let sql = format!(
+            "SELECT day, g.k FROM ({one}) AS {first} {join} JOIN ({other}) AS {second} ON f.k = g.k AND \
+             f.month = date_trunc('month', g.day)"
+        );
+        let found = lineage(&sql).await;
+        assert!(found.starts_with("day by 1 day: "), "{found} of {sql}");
+    }
+}
+
 #[tokio::test]
 async fn windows_are_whole_partitions() {
     let ranked = |by: &str, order: &str| {
