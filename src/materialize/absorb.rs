@@ -24,7 +24,7 @@ use super::slices::{slices, write_slices};
 use super::staged::{Held, Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
-use crate::query::{Pending, absorbed, absorbing, pending, rows_at};
+use crate::query::{Pending, absorbed_version, absorbing, pending, rows_at};
 use crate::rollup::{Design, Dirty, Times};
 use crate::storage::{CommitMode, Table, TableSnapshot, TableVersion, Transaction};
 
@@ -86,16 +86,16 @@ pub(super) async fn absorb(
     let stopwatch = Stopwatch::start();
     let stored = view.table.refresh().await?;
     let source = view.source.refresh().await?;
-    let before = absorbed(&stored, view.design.fingerprint, &view.source_path);
-    let newest = i64::try_from(source.version().0).unwrap_or(i64::MAX);
-    if *extent == Extent::Pending && before == Some(newest) {
+    let before = absorbed_version(&stored, view.design.fingerprint, &view.source_path);
+    if *extent == Extent::Pending && before == Some(source.version()) {
         return Ok(RefreshReport { rows: 0, source_rows: 0, version: stored.version() });
     }
     let work = work(view, extent, before, &source).await?;
     let target = Target { view: view.name, table: &view.table, stored: stored.clone(), task, cancel };
     let mut staged = Staged::default();
     let made = make(parts, view, &target, (extent, work), &mut staged).await;
-    let is_as_before = |stored: &TableSnapshot| absorbed(stored, view.design.fingerprint, &view.source_path) == before;
+    let is_as_before =
+        |stored: &TableSnapshot| absorbed_version(stored, view.design.fingerprint, &view.source_path) == before;
     commit(&target, &stopwatch, staged, made, &is_as_before).await
 }
 
@@ -132,8 +132,7 @@ async fn make(
             staged.take_out(parts, target, held).await?
         }
     };
-    let newest = i64::try_from(source.0).unwrap_or(i64::MAX);
-    let absorbing = absorbing(view.design.fingerprint, [(view.source_path.as_str(), newest)]);
+    let absorbing = absorbing(view.design.fingerprint, [(view.source_path.as_str(), source)]);
     let transactions = transactions(extent, &goes, &target.stored, absorbing);
     let sources = BTreeMap::from([(view.design.question.source.clone(), source)]);
     Ok(Made { mode, transactions, sources, source_rows, rows, restated: listing.told(view.name) })
@@ -173,7 +172,7 @@ async fn stage(
 async fn work(
     view: &ViewAt<'_>,
     extent: &Extent,
-    absorbed: Option<i64>,
+    absorbed: Option<TableVersion>,
     source: &Arc<TableSnapshot>,
 ) -> Result<Work, MaterializeError> {
     let everything = |lacks| Work {
@@ -183,8 +182,7 @@ async fn work(
         source_rows: source.row_count(),
         lacks,
     };
-    let from = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
-    let Some(from) = from.filter(|from| *from <= source.version()) else { return Ok(everything(None)) };
+    let Some(from) = absorbed.filter(|from| *from <= source.version()) else { return Ok(everything(None)) };
     let Some(lacks) = pending(&view.design, &view.source, (from, source)).await? else {
         tracing::info!(view = view.name, "what its source has lost cannot be told by time; all of it is read again");
         return Ok(everything(None));

@@ -23,7 +23,7 @@ use super::rows::changed;
 use super::staged::{Held, Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
-use crate::query::{PartitionAt, PartitionRun, absorbed, absorbing};
+use crate::query::{PartitionAt, PartitionRun, absorbed_version, absorbing};
 use crate::rollup::Times;
 use crate::storage::{CommitMode, TableSnapshot, Transaction};
 
@@ -152,12 +152,12 @@ fn pieces(at: &PartitionAt, work: &Work) -> Vec<Option<Times>> {
 
 /// The versions that the rows hold then. Of several tables any may have moved alone, so that none of them tells a repeat.
 fn transactions(at: &PartitionAt) -> Vec<Transaction> {
-    let versions = at.sources().map(|(_, path, version)| (path, i64::try_from(version.0).unwrap_or(i64::MAX)));
+    let versions = at.sources().map(|(_, path, version)| (path, version));
     std::iter::once(rebuilding(&at.stored)).chain(absorbing(at.design.fingerprint, versions)).collect()
 }
 
 /// Whether no other refresh has come since, be it by another design.
 fn is_as_before(at: &PartitionAt, now: &TableSnapshot) -> bool {
-    let held = |stored, path| absorbed(stored, at.design.fingerprint, path);
+    let held = |stored, path| absorbed_version(stored, at.design.fingerprint, path);
     at.sources().all(|(_, path, _)| held(now, path) == held(&at.stored, path))
 }

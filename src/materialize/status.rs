@@ -8,7 +8,7 @@ use super::restated::event_time;
 use super::{MaterializeError, PartitionStatus, Refresher};
 use crate::base::{Timestamp, chain};
 use crate::catalog::{Definition, MaterializedViewDefinition};
-use crate::query::{Pending, ViewRow, absorbed, pending, stored_as_of};
+use crate::query::{Pending, ViewRow, absorbed_version, pending, stored_as_of};
 use crate::rollup::{Certainty, Decision, Strategy, Window};
 use crate::storage::TableVersion;
 
@@ -246,8 +246,7 @@ impl Refresher {
         status.event_time = event_time(&parts.catalog.snapshot(), &design.question.source);
         let (newest, seen) = source.snapshot_and_moment().await?;
         status.source_version = Some(newest.version());
-        let absorbed = absorbed(&stored, design.fingerprint, &source_path);
-        status.absorbed_version = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
+        status.absorbed_version = absorbed_version(&stored, design.fingerprint, &source_path);
         let lacks = match status.absorbed_version {
             Some(absorbed) if absorbed >= newest.version() => Some(Pending::default()),
             Some(absorbed) => pending(design, &source, (absorbed, &newest)).await?,

@@ -60,7 +60,8 @@ pub use state::{
 };
 pub use verification::VERIFICATIONS_PATH;
 pub use views::{
-    Behind, PartitionAt, PartitionRun, Pending, absorbed, absorbing, as_of, may_hold, pending, rows_at, stored_as_of,
+    Behind, PartitionAt, PartitionRun, Pending, absorbed_version, absorbing, as_of, may_hold, pending, rows_at,
+    stored_as_of,
 };
 
 use statement::query::answer_schema;

@@ -31,7 +31,7 @@ pub use partitioned::Behind;
 pub(super) use partitioned::{PartitionedToPin, PinnedPartitioned, reading_partitioned};
 pub use pending::{Pending, may_hold, pending, rows_at};
 pub(super) use pin::{Pinned, PinnedView, ToPin, ViewToPin, pin};
-pub use pin::{absorbed, absorbing};
+pub use pin::{absorbed_version, absorbing};
 pub(super) use reading::as_stored;
 pub(super) use rewrite::{Answered, Rewritten, rewritten, with_moment};
 pub use run::{PartitionAt, PartitionRun};
