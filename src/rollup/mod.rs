@@ -39,6 +39,7 @@ mod partials;
 mod partition;
 mod parts;
 mod question;
+mod ranges;
 mod sketch;
 mod spread;
 mod star;
