@@ -10,7 +10,7 @@
 //! processes at once counts every row once.
 //! Source: the invalidation log and partial states of TimescaleDB's continuous aggregates; here the Delta log is both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -18,23 +18,15 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::Expr;
 use tokio_util::sync::CancellationToken;
 
-use super::last_refresh::REFRESH;
-use super::restated;
+use super::commit::{Made, commit, rebuilding};
+use super::restated::{self, Listing, Rebuilt, Replaced};
 use super::slices::{slices, write_slices};
 use super::staged::{Held, Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
-use crate::query::{Pending, absorbed, absorbing, pending, rows_at};
+use crate::query::{Pending, absorbed_version, absorbing, pending, rows_at};
 use crate::rollup::{Design, Dirty, Times};
-use crate::storage::{
-    CommitMode, CommitOutcome, CommitRequest, StagedFile, StorageError, Table, TableSnapshot, TableVersion, Transaction,
-};
-
-/// Other commits to the view's table (compaction, folding) that a refresh lets pass by.
-const COMMITS_PASSED: usize = 20;
-
-/// The application whose version counts rebuilds.
-const REBUILT: &str = "adlake.rebuilt";
+use crate::storage::{CommitMode, Table, TableSnapshot, TableVersion, Transaction};
 
 /// A view and its source.
 pub(super) struct ViewAt<'a> {
@@ -57,10 +49,14 @@ pub(super) enum Extent {
 
 /// What a refresh reads.
 struct Work {
+    /// Version of the source.
+    source: TableVersion,
     reads: Vec<Read>,
     /// Stored rows that go; none: none go.
     goes: Goes,
     source_rows: u64,
+    /// What the stored rows lack; none: that cannot be told.
+    lacks: Option<Pending>,
 }
 
 /// Rows of the source that become partial aggregates.
@@ -90,58 +86,71 @@ pub(super) async fn absorb(
     let stopwatch = Stopwatch::start();
     let stored = view.table.refresh().await?;
     let source = view.source.refresh().await?;
-    let before = absorbed(&stored, view.design.fingerprint, &view.source_path);
-    let newest = i64::try_from(source.version().0).unwrap_or(i64::MAX);
-    if *extent == Extent::Pending && before == Some(newest) {
+    let before = absorbed_version(&stored, view.design.fingerprint, &view.source_path);
+    if *extent == Extent::Pending && before == Some(source.version()) {
         return Ok(RefreshReport { rows: 0, source_rows: 0, version: stored.version() });
     }
-    let Work { reads, goes, source_rows } = work(view, extent, before, &source).await?;
-    let late = match (extent, &goes) {
-        (Extent::Pending, Goes::Nothing) => restated::find(parts, view, (&stored, before, &source), cancel).await?,
-        // More is put in place than what came late.
-        (Extent::Pending | Extent::And(_) | Extent::Everything, _) => Vec::new(),
-    };
+    let work = work(view, extent, before, &source).await?;
     let target = Target { view: view.name, table: &view.table, stored: stored.clone(), task, cancel };
     let mut staged = Staged::default();
+    let made = make(parts, view, &target, (extent, work), &mut staged).await;
+    let is_as_before =
+        |stored: &TableSnapshot| absorbed_version(stored, view.design.fingerprint, &view.source_path) == before;
+    commit(&target, &stopwatch, staged, made, &is_as_before).await
+}
+
+/// Writes the new rows.
+async fn make(
+    parts: &RefreshParts,
+    view: &ViewAt<'_>,
+    target: &Target<'_>,
+    (extent, work): (&Extent, Work),
+    staged: &mut Staged,
+) -> Result<Made, MaterializeError> {
+    let Work { source, reads, goes, source_rows, lacks } = work;
+    let mut listing = Listing::new(&view.design.question.source);
+    if let Some(lacks) = &lacks {
+        restated::find(parts, view, (&target.stored, lacks), (target.cancel, &mut listing)).await?;
+    }
     let mut rows = 0;
     for read in reads {
-        rows += stage(parts, view, &target, &mut staged, read).await?;
+        rows += stage(parts, view, target, staged, read).await?;
+    }
+    let rebuilt = rebuilt(extent, &goes);
+    if let Some(lacks) = &lacks
+        && (lacks.dirty.is_some() || !matches!(rebuilt, Rebuilt::Nothing))
+    {
+        let (stored, new) = (&target.stored, view.table.provider_of_staged(staged.files(), &target.stored)?);
+        let replaced = Replaced { stored, new, lacks, rebuilt, version: source.0 };
+        restated::find_replaced(parts, view, &replaced, (target.cancel, &mut listing)).await?;
     }
     let mode = match &goes {
         Goes::Nothing => CommitMode::Append,
         Goes::Everything => CommitMode::Replace,
         Goes::Dirty(dirty) => {
             let held = Held { key: dirty.key(), times: dirty.times(), others: dirty.stored_outside() };
-            replacing(staged.take_out(parts, &target, held).await?)
+            staged.take_out(parts, target, held).await?
         }
     };
-    let mut info = BTreeMap::from([
-        ("sources".to_owned(), serde_json::json!({ (view.design.question.source.as_str()): source.version().0 })),
-        ("rows".to_owned(), rows.into()),
-        ("source_rows".to_owned(), source_rows.into()),
-        ("elapsed_ms".to_owned(), (stopwatch.elapsed_micros() / 1_000).into()),
-    ]);
-    let absorbing = absorbing(view.design.fingerprint, [(view.source_path.as_str(), newest)]);
-    let mut transactions = transactions(extent, &goes, &stored, absorbing);
-    transactions.extend(restated::put(&late, &stored, &mut info)?);
-    let request = CommitRequest {
-        files: staged.files,
-        transactions,
-        mode,
-        fence: None,
-        expected: Some(stored.version()),
-        operation: REFRESH,
-        info,
-    };
-    let is_as_before = |stored: &TableSnapshot| absorbed(stored, view.design.fingerprint, &view.source_path) == before;
-    let version = commit(&view.table, request, &is_as_before).await?;
-    Ok(RefreshReport { rows, source_rows, version })
+    let absorbing = absorbing(view.design.fingerprint, [(view.source_path.as_str(), source)]);
+    let transactions = transactions(extent, &goes, &target.stored, absorbing);
+    let sources = BTreeMap::from([(view.design.question.source.clone(), source)]);
+    Ok(Made { mode, transactions, sources, source_rows, rows, restated: listing.told(view.name) })
+}
+
+/// What is put in place beside what is pending.
+fn rebuilt(extent: &Extent, goes: &Goes) -> Rebuilt {
+    match (extent, goes) {
+        (Extent::Pending, _) | (Extent::And(_), Goes::Nothing) => Rebuilt::Nothing,
+        (Extent::And(_), Goes::Dirty(dirty)) => Rebuilt::Times(dirty.clone()),
+        (Extent::And(_), Goes::Everything) | (Extent::Everything, _) => Rebuilt::Everything,
+    }
 }
 
 /// Writes the partial aggregates of what is read, in slices where all of it is; how many rows.
 ///
 /// # Errors
-/// As for [`absorb`]; then all staged files are deleted.
+/// As for [`absorb`].
 async fn stage(
     parts: &RefreshParts,
     view: &ViewAt<'_>,
@@ -154,64 +163,51 @@ async fn stage(
         && let Some(slices) = slices(view, &rows, &target.stored, parts.slice_rows).await?
     {
         let files = write_slices(parts, view, (rows, slices), (target.task, target.cancel)).await?;
-        let written = files.iter().map(|file| file.rows).sum();
-        staged.files.extend(files);
-        return Ok(written);
+        return Ok(staged.add(files));
     }
-    match parts.engine.open_partials(view.design.clone(), (rows, within), target.cancel.clone()).await {
-        Ok(partials) => staged.add(target, partials).await,
-        Err(error) => {
-            staged.discard(&view.table).await;
-            Err(error.into())
-        }
-    }
-}
-
-/// Replaces files, if there are any.
-pub(super) fn replacing(leaving: BTreeSet<String>) -> CommitMode {
-    match leaving.is_empty() {
-        true => CommitMode::Append,
-        false => CommitMode::ReplaceFiles(leaving),
-    }
+    let partials = parts.engine.open_partials(view.design.clone(), (rows, within), target.cancel.clone()).await?;
+    staged.write(target, partials).await
 }
 
 async fn work(
     view: &ViewAt<'_>,
     extent: &Extent,
-    absorbed: Option<i64>,
+    absorbed: Option<TableVersion>,
     source: &Arc<TableSnapshot>,
 ) -> Result<Work, MaterializeError> {
-    let everything = || Work {
+    let everything = |lacks| Work {
+        source: source.version(),
         reads: vec![Read { rows: source.provider(), within: None }],
         goes: Goes::Everything,
         source_rows: source.row_count(),
+        lacks,
     };
-    let from = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
-    let Some(from) = from.filter(|from| *from <= source.version()) else { return Ok(everything()) };
-    let asked = match extent {
-        Extent::Everything => return Ok(everything()),
-        Extent::Pending => None,
-        Extent::And(times) => Some(times),
-    };
-    let Some(Pending { tail, tail_rows, dirty, .. }) = pending(&view.design, &view.source, (from, source)).await?
-    else {
+    let Some(from) = absorbed.filter(|from| *from <= source.version()) else { return Ok(everything(None)) };
+    let Some(lacks) = pending(&view.design, &view.source, (from, source)).await? else {
         tracing::info!(view = view.name, "what its source has lost cannot be told by time; all of it is read again");
-        return Ok(everything());
+        return Ok(everything(None));
     };
-    let columns = source.provider().schema();
-    let dirty = match asked {
-        None => dirty,
-        Some(times) => match Dirty::with(dirty, &view.design, &columns, times) {
-            Some(dirty) => Some(dirty),
-            None => return Ok(everything()),
-        },
+    let dirty = match extent {
+        Extent::Everything => return Ok(everything(Some(lacks))),
+        Extent::Pending => lacks.dirty.clone(),
+        Extent::And(times) => {
+            match Dirty::with(lacks.dirty.clone(), &view.design, &source.provider().schema(), times) {
+                Some(dirty) => Some(dirty),
+                None => return Ok(everything(Some(lacks))),
+            }
+        }
     };
     let mut reads = Vec::new();
-    reads.extend(tail.map(|rows| Read { rows, within: dirty.as_ref().map(Dirty::outside) }));
-    let Some(dirty) = dirty else { return Ok(Work { reads, goes: Goes::Nothing, source_rows: tail_rows }) };
-    reads.push(Read { rows: source.provider(), within: Some(dirty.inside()) });
-    let source_rows = tail_rows.saturating_add(rows_at(source, dirty.column(), dirty.times()));
-    Ok(Work { reads, goes: Goes::Dirty(dirty), source_rows })
+    reads.extend(lacks.tail.clone().map(|rows| Read { rows, within: dirty.as_ref().map(Dirty::outside) }));
+    let (goes, source_rows) = match dirty {
+        None => (Goes::Nothing, lacks.tail_rows),
+        Some(dirty) => {
+            reads.push(Read { rows: source.provider(), within: Some(dirty.inside()) });
+            let again = rows_at(source, dirty.column(), dirty.times());
+            (Goes::Dirty(dirty), lacks.tail_rows.saturating_add(again))
+        }
+    };
+    Ok(Work { source: source.version(), reads, goes, source_rows, lacks: Some(lacks) })
 }
 
 fn transactions(extent: &Extent, goes: &Goes, stored: &TableSnapshot, absorbing: Vec<Transaction>) -> Vec<Transaction> {
@@ -220,40 +216,4 @@ fn transactions(extent: &Extent, goes: &Goes, stored: &TableSnapshot, absorbing:
         (_, Goes::Everything) | (Extent::And(_) | Extent::Everything, _) => Some(rebuilding(stored)),
     };
     rebuilding.into_iter().chain(absorbing).collect()
-}
-
-/// The first of a rebuild's transactions: that is what makes a commit a repeat, and a rebuild from the same rows is none.
-pub(super) fn rebuilding(stored: &TableSnapshot) -> Transaction {
-    let version = i64::try_from(stored.version().0 + 1).unwrap_or(i64::MAX);
-    Transaction { app_id: REBUILT.to_owned(), version }
-}
-
-/// Commits unless another refresh came first, be it by another design, after which `is_same` is not true of the stored version
-/// any more. Other commits, of compaction or folding, change no rows: they are let pass, unless they took a file away that was
-/// to be replaced.
-pub(super) async fn commit(
-    table: &Table,
-    mut request: CommitRequest,
-    is_same: &(dyn Fn(&TableSnapshot) -> bool + Sync),
-) -> Result<TableVersion, MaterializeError> {
-    let staged: Vec<StagedFile> = request.files.clone();
-    let is_rebuild = request.transactions.first().is_some_and(|first| first.app_id == REBUILT);
-    for _ in 0..COMMITS_PASSED {
-        match table.commit(request.clone()).await {
-            // Another rebuild has that number; what it did may be less than this one does.
-            Ok(CommitOutcome::AlreadyCommitted(_)) if is_rebuild => return Err(MaterializeError::Overtaken),
-            Ok(CommitOutcome::Committed(version) | CommitOutcome::AlreadyCommitted(version)) => return Ok(version),
-            Err(StorageError::FilesGone { .. }) => break,
-            Err(StorageError::VersionMoved { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let stored = table.refresh().await?;
-        if !is_same(&stored) {
-            break;
-        }
-        request.expected = Some(stored.version());
-        restated::follow(&mut request.transactions, &stored);
-    }
-    table.discard(staged).await;
-    Err(MaterializeError::Overtaken)
 }

@@ -30,7 +30,7 @@ pub(super) async fn behind(
         let table = lake.open_table(path).await?;
         let newest = table.snapshot().await?;
         match table.changes(TableVersion(*version), &newest).await? {
-            TableChanges::Known(changed) if !changed.removes_rows => {
+            TableChanges::Known(changed) if !changed.removes_rows() => {
                 behind.rows += changed.rows_added;
                 behind.since = [behind.since, changed.first_committed_at].into_iter().flatten().min();
             }

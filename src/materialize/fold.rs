@@ -57,8 +57,13 @@ pub(super) async fn fold(
         };
         match table.commit(request).await {
             Ok(_) => {}
-            Err(StorageError::VersionMoved { .. }) => table.discard(staged).await,
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                table.discard(staged).await;
+                // Others were compacted, folded or replaced meanwhile.
+                if !matches!(error, StorageError::FilesGone { .. }) {
+                    return Err(error.into());
+                }
+            }
         }
     }
     Ok(())

@@ -7,19 +7,17 @@
 //! before the commit nothing has changed, killed after it the refresh is done; `expected` refuses to overwrite the result
 //! of a refresh that finished meanwhile, possibly from newer sources).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
 use tokio_util::sync::CancellationToken;
 
-use super::absorb::rebuilding;
-use super::last_refresh::REFRESH;
-use super::rows::{conform, write};
+use super::commit::{Made, commit, rebuilding};
+use super::staged::{Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
 use crate::query::{PinnedQuery, as_of};
-use crate::storage::{CommitMode, CommitOutcome, CommitRequest, StorageError, Table, TableVersion};
+use crate::storage::{CommitMode, Table};
 
 /// Puts the present answer of `query` in place of the stored rows.
 ///
@@ -33,49 +31,27 @@ pub(super) async fn replace(
     cancel: &CancellationToken,
 ) -> Result<RefreshReport, MaterializeError> {
     let stopwatch = Stopwatch::start();
-    let before = table.refresh().await?;
+    let target = Target { view, table, stored: table.refresh().await?, task, cancel };
+    let mut staged = Staged::default();
+    let made = make(parts, query, &target, &mut staged).await;
+    // Whatever came meanwhile may be from newer sources.
+    commit(&target, &stopwatch, staged, made, &|_| false).await
+}
+
+async fn make(
+    parts: &RefreshParts,
+    query: &str,
+    target: &Target<'_>,
+    staged: &mut Staged,
+) -> Result<Made, MaterializeError> {
     let PinnedQuery { stream, sources, source_rows, data_as_of, .. } =
-        parts.engine.open_query(query, cancel.clone()).await?;
-    let rows = conform(view, stream, before.columns(), cancel.clone())?;
-    let files = write(view, table, rows, task, cancel).await?;
-    let rows = files.iter().map(|file| file.rows).sum();
-    let request = CommitRequest {
-        files,
+        parts.engine.open_query(query, target.cancel.clone()).await?;
+    Ok(Made {
+        rows: staged.write(target, stream).await?,
         mode: CommitMode::Replace,
-        transactions: vec![rebuilding(&before), as_of(data_as_of)],
-        fence: None,
-        expected: Some(before.version()),
-        operation: REFRESH,
-        info: refresh_info(&sources, (source_rows, rows), &stopwatch),
-    };
-    let version = commit(table, request).await?;
-    Ok(RefreshReport { rows, source_rows, version })
-}
-
-async fn commit(table: &Table, request: CommitRequest) -> Result<TableVersion, MaterializeError> {
-    let staged = request.files.clone();
-    match table.commit(request).await {
-        Ok(CommitOutcome::Committed(version) | CommitOutcome::AlreadyCommitted(version)) => Ok(version),
-        Err(StorageError::VersionMoved { .. }) => {
-            table.discard(staged).await;
-            Err(MaterializeError::Overtaken)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The source versions the stored rows are true for, and what it took, kept in the commit.
-fn refresh_info(
-    sources: &[(String, TableVersion)],
-    (source_rows, rows): (u64, u64),
-    stopwatch: &Stopwatch,
-) -> BTreeMap<String, serde_json::Value> {
-    let versions: serde_json::Map<String, serde_json::Value> =
-        sources.iter().map(|(name, version)| (name.clone(), version.0.into())).collect();
-    BTreeMap::from([
-        ("sources".to_owned(), versions.into()),
-        ("rows".to_owned(), rows.into()),
-        ("source_rows".to_owned(), source_rows.into()),
-        ("elapsed_ms".to_owned(), (stopwatch.elapsed_micros() / 1_000).into()),
-    ])
+        transactions: vec![rebuilding(&target.stored), as_of(data_as_of)],
+        sources: sources.into_iter().collect(),
+        source_rows,
+        restated: Vec::new(),
+    })
 }

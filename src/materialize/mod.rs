@@ -13,6 +13,7 @@
 
 mod absorb;
 mod behind;
+mod commit;
 pub mod config;
 mod due;
 pub mod error;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{MaterializeError, Refresher};
 use crate::base::{Span, Timestamp};
-use crate::query::PartitionRun;
+use crate::query::PartitionAt;
 use crate::rollup::{Needed, PartitionDesign, Times};
 use crate::storage::TableVersion;
 
@@ -17,7 +17,7 @@ pub struct PartitionStatus {
     pub versions: BTreeMap<String, Versions>,
     /// Times that the next refresh makes anew; `None`: all.
     pub times: Option<Times>,
-    /// Days (or months, where a grain lasts longer than a day) that have such times.
+    /// Days (or months, where a grain lasts longer than a day) that have such times, and rows, of the tables or stored.
     pub partitions: u64,
     /// Rows of the files read for them.
     pub rows: u64,
@@ -28,26 +28,37 @@ pub struct PartitionStatus {
 }
 
 impl PartitionStatus {
-    fn of(run: &PartitionRun) -> Self {
-        let absorbed = &run.behind.absorbed;
-        let versions = run.sources().map(|(name, _, newest)| (name.to_owned(), (absorbed.get(name).copied(), newest)));
+    fn of(at: &PartitionAt) -> Self {
+        let absorbed = &at.behind.absorbed;
+        let versions = at.sources().map(|(name, _, newest)| (name.to_owned(), (absorbed.get(name).copied(), newest)));
         let mut status = Self {
             versions: versions.collect(),
-            times: run.behind.dirty.clone(),
+            times: at.behind.dirty.clone(),
             partitions: 0,
             rows: 0,
-            since: run.behind.since,
-            as_of: match &run.behind.dirty {
+            since: at.behind.since,
+            as_of: match &at.behind.dirty {
                 None => None,
-                Some(times) if times.is_empty() => Some(run.seen),
-                Some(_) => run.behind.since,
+                Some(times) if times.is_empty() => Some(at.seen),
+                Some(_) => at.behind.since,
             },
         };
         let wanted = status.times.clone().unwrap_or_else(Times::always);
-        let there = run.times().map_or_else(|| wanted.clone(), |all| wanted.and(&all));
-        status.partitions = run.design.pieces(&there, 0, &|_| 1).len() as u64;
-        status.rows = if wanted.is_empty() { 0 } else { run.rows_in(&there) };
+        let there = at.times();
+        let read = there.as_ref().map_or_else(|| wanted.clone(), |all| wanted.and(all));
+        status.rows = if read.is_empty() { 0 } else { at.rows_in(&read) };
+        // Stored rows of times at which nothing is left go.
+        let touched = there.zip(at.stored_times()).map_or(wanted.clone(), |(mut all, stored)| {
+            all.add_all(&stored);
+            wanted.and(&all)
+        });
+        status.partitions = at.design.units(&touched).len() as u64;
         status
+    }
+
+    /// Whether stored rows may not hold any more.
+    pub(super) fn is_behind(&self) -> bool {
+        self.times.as_ref().is_none_or(|times| !times.is_empty())
     }
 
     /// The versions of the one table, if it is one.
@@ -78,13 +89,24 @@ impl PartitionStatus {
         rows
     }
 
+    fn said_partitions(&self) -> String {
+        match self.partitions {
+            1 => "1 partition".to_owned(),
+            many => format!("{many} partitions"),
+        }
+    }
+
     /// What the next refresh does.
     pub(super) fn next(&self) -> String {
         let is_newest = self.versions.values().all(|(absorbed, newest)| *absorbed == Some(*newest));
         match &self.times {
             Some(times) if times.is_empty() && is_newest => "nothing: all rows are absorbed".to_owned(),
             Some(times) if times.is_empty() => "take note of the new versions: no rows have come or gone".to_owned(),
-            Some(_) => format!("run the query for {} partitions, replace their rows in one commit", self.partitions),
+            Some(_) if self.partitions == 0 => {
+                "take note of the new versions: what has changed has no rows at any time".to_owned()
+            }
+            Some(_) if self.rows == 0 => format!("take out the rows of {}, in one commit", self.said_partitions()),
+            Some(_) => format!("run the query for {}, replace their rows in one commit", self.said_partitions()),
             None => "run the query for all partitions, replace all rows in one commit".to_owned(),
         }
     }
@@ -115,8 +137,8 @@ impl Refresher {
     /// # Errors
     /// As for the status of any view; `None`: it is kept otherwise by now.
     pub(super) async fn partition_status(&self, view: &str) -> Result<Option<PartitionStatus>, MaterializeError> {
-        let run = self.0.parts.engine.pin_partitions(view).await?;
-        Ok(run.as_ref().map(PartitionStatus::of))
+        let at = self.0.parts.engine.pin_partitions(view).await?;
+        Ok(at.as_ref().map(PartitionStatus::of))
     }
 }
 

@@ -145,7 +145,7 @@ impl Refresher {
             Strategy::Partition(_) => {
                 let extent = self.extent(view, scope, cancel).await?;
                 // Made anew otherwise a moment ago.
-                let Some(run) = engine.pin_partitions(view).await? else { return Err(MaterializeError::Overtaken) };
+                let Some(run) = engine.partition_run(view).await? else { return Err(MaterializeError::Overtaken) };
                 partition::refresh(&self.0.parts, (view, &run), &extent, task, cancel).await
             }
             Strategy::Incremental(design) => {

@@ -68,7 +68,8 @@ fn is_stored_as(found: &DataType, stored: &DataType) -> bool {
     }
 }
 
-fn changed(view: &str, column: &str, found: &str, stored: &str) -> MaterializeError {
+/// The rows of a query are not those that are stored any more.
+pub(super) fn changed(view: &str, column: &str, found: &str, stored: &str) -> MaterializeError {
     MaterializeError::SchemaChanged {
         view: view.to_owned(),
         column: column.to_owned(),

@@ -1,6 +1,6 @@
-//! Files on their way into a view's table: gathered from several runs, deleted again when one of them fails.
+//! Files on their way into a view's table, gathered from several runs.
 //!
-//! Not here: the commit that brings them in, which is each strategy's own.
+//! Not here: the commit that brings them in, or deletes them (`commit`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::rows::{conform, write};
 use super::{MaterializeError, RefreshParts};
 use crate::query::may_hold;
 use crate::rollup::Times;
-use crate::storage::{FileTimes, StagedFile, Table, TableSnapshot};
+use crate::storage::{CommitMode, FileTimes, StagedFile, Table, TableSnapshot};
 
 /// Where rows are written: a view, its table, and the version of it that the new rows go on from.
 pub(super) struct Target<'a> {
@@ -27,7 +27,7 @@ pub(super) struct Target<'a> {
 /// Files that no version names yet.
 #[derive(Default)]
 pub(super) struct Staged {
-    pub files: Vec<StagedFile>,
+    files: Vec<StagedFile>,
 }
 
 /// Some of the stored rows: those of a time.
@@ -40,44 +40,46 @@ pub(super) struct Held<'a> {
 }
 
 impl Staged {
+    pub fn files(&self) -> &[StagedFile] {
+        &self.files
+    }
+
+    /// Takes files in; how many rows they have.
+    pub fn add(&mut self, files: Vec<StagedFile>) -> u64 {
+        let rows = files.iter().map(|file| file.rows).sum();
+        self.files.extend(files);
+        rows
+    }
+
     /// Writes rows; how many.
     ///
     /// # Errors
-    /// What reading the rows meets; then all files are deleted, those of earlier calls too.
-    pub async fn add(&mut self, target: &Target<'_>, rows: SendableRecordBatchStream) -> Result<u64, MaterializeError> {
+    /// What reading the rows meets; cancelled.
+    pub async fn write(
+        &mut self,
+        target: &Target<'_>,
+        rows: SendableRecordBatchStream,
+    ) -> Result<u64, MaterializeError> {
         let Target { view, table, stored, task, cancel } = target;
-        let written = match conform(view, rows, stored.columns(), (*cancel).clone()) {
-            Ok(rows) => write(view, table, rows, task, cancel).await,
-            Err(error) => Err(error),
-        };
-        match written {
-            Ok(files) => {
-                let rows = files.iter().map(|file| file.rows).sum();
-                self.files.extend(files);
-                Ok(rows)
-            }
-            Err(error) => {
-                self.discard(table).await;
-                Err(error)
-            }
-        }
+        let rows = conform(view, rows, stored.columns(), (*cancel).clone())?;
+        Ok(self.add(write(view, table, rows, task, cancel).await?))
     }
 
-    /// Deletes them.
-    pub async fn discard(&mut self, table: &Table) {
-        table.discard(std::mem::take(&mut self.files)).await;
+    /// Deletes them, but for those that are committed or may be.
+    pub async fn discard(self, table: &Table) {
+        table.discard(self.files).await;
     }
 
-    /// The stored files that may have rows of these times. Their other rows are written again.
+    /// Replaces the stored files that may have rows of these times. Their other rows are written again.
     ///
     /// # Errors
-    /// As [`Self::add`].
+    /// As [`Self::write`].
     pub async fn take_out(
         &mut self,
         parts: &RefreshParts,
         target: &Target<'_>,
         held: Held<'_>,
-    ) -> Result<BTreeSet<String>, MaterializeError> {
+    ) -> Result<CommitMode, MaterializeError> {
         let Held { key, times, others } = held;
         let (mut leaving, mut mixed) = (BTreeSet::new(), BTreeSet::new());
         for (file, has) in target.stored.file_times(key) {
@@ -88,18 +90,15 @@ impl Staged {
                 leaving.insert(file.name);
             }
         }
-        if mixed.is_empty() {
-            return Ok(leaving);
+        if !mixed.is_empty() {
+            let rows = target.stored.provider_of(&mixed);
+            let rows = parts.engine.open_rows((rows, others), target.cancel.clone()).await?;
+            self.write(target, rows).await?;
         }
-        let rows = target.stored.provider_of(&mixed);
-        match parts.engine.open_rows((rows, others), target.cancel.clone()).await {
-            Ok(rows) => self.add(target, rows).await?,
-            Err(error) => {
-                self.discard(target.table).await;
-                return Err(error.into());
-            }
-        };
-        Ok(leaving)
+        Ok(match leaving.is_empty() {
+            true => CommitMode::Append,
+            false => CommitMode::ReplaceFiles(leaving),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use super::restated::event_time;
 use super::{MaterializeError, PartitionStatus, Refresher};
 use crate::base::{Timestamp, chain};
 use crate::catalog::{Definition, MaterializedViewDefinition};
-use crate::query::{Pending, ViewRow, absorbed, pending, stored_as_of};
+use crate::query::{Pending, ViewRow, absorbed_version, pending, stored_as_of};
 use crate::rollup::{Certainty, Decision, Strategy, Window};
 use crate::storage::TableVersion;
 
@@ -46,15 +46,28 @@ pub struct ViewStatus {
 impl ViewStatus {
     /// What is told of events that come late.
     fn late_events(&self) -> String {
-        let Strategy::Incremental(design) = &self.decision.strategy else {
-            return "not told: which rows came late is not seen".to_owned();
-        };
-        match Window::of(design, self.event_time.as_deref()) {
-            Some(window) => format!(
-                "listed in system.restatements when their window of {} was over for {}",
-                window.column, self.definition.restate_after
+        let restate_after = self.definition.restate_after;
+        match &self.decision.strategy {
+            Strategy::Full => "not told: which rows came late is not seen".to_owned(),
+            Strategy::Partition(design) => format!(
+                "partitions of {} are listed in system.restatements when they change after they were over for {restate_after}",
+                design.key
             ),
-            None => "not told: no group has a window of time".to_owned(),
+            Strategy::Incremental(design) => match Window::of(design, self.event_time.as_deref()) {
+                Some(window) => format!(
+                    "listed in system.restatements when their window of {} was over for {restate_after}",
+                    window.column
+                ),
+                None => "not told: no group has a window of time".to_owned(),
+            },
+        }
+    }
+
+    /// Whether the stored rows lack something, be it only that rows went.
+    fn is_behind(&self) -> bool {
+        match &self.partition {
+            Some(partition) => partition.is_behind(),
+            None => self.pending_rows != Some(0) || self.dirty.is_some(),
         }
     }
 
@@ -156,9 +169,9 @@ impl Refresher {
         let state = self.0.states.of(view);
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let now = self.0.parts.clock.now();
-        let lag = match status.pending_rows {
-            Some(0) if status.dirty.is_none() => Some(0),
-            _ => status.pending_since.map(|since| millis(now.since(since))),
+        let lag = match status.is_behind() {
+            false => Some(0),
+            true => status.pending_since.map(|since| millis(now.since(since))),
         };
         // The newer of what this process and what the lake knows.
         let kept = status.last_refresh.as_ref().filter(|kept| state.last_refresh_at.is_none_or(|own| own < kept.at));
@@ -233,8 +246,7 @@ impl Refresher {
         status.event_time = event_time(&parts.catalog.snapshot(), &design.question.source);
         let (newest, seen) = source.snapshot_and_moment().await?;
         status.source_version = Some(newest.version());
-        let absorbed = absorbed(&stored, design.fingerprint, &source_path);
-        status.absorbed_version = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
+        status.absorbed_version = absorbed_version(&stored, design.fingerprint, &source_path);
         let lacks = match status.absorbed_version {
             Some(absorbed) if absorbed >= newest.version() => Some(Pending::default()),
             Some(absorbed) => pending(design, &source, (absorbed, &newest)).await?,

@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::range::times_between;
 use super::{MaterializeError, Refresher};
 use crate::catalog::Definition;
 use crate::query::{QueryError, VERIFIED_SIDE};
@@ -24,7 +25,7 @@ impl Refresher {
     /// full strategy is compared with its sources as they are now.
     ///
     /// # Errors
-    /// Not a materialized view; a range over a view without a time key; a query that fails.
+    /// Not a materialized view; a range over a view without a time key, or of no times; a query that fails.
     pub async fn verify(
         &self,
         view: &str,
@@ -39,6 +40,7 @@ impl Refresher {
         let within = match range {
             None => String::new(),
             Some((from, to)) => {
+                times_between(parts, (from, to), &cancel).await?;
                 let time = quoted(&self.time_key(view)?);
                 format!(" WHERE {time} >= ({from}) AND {time} < ({to})")
             }

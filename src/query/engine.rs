@@ -29,7 +29,7 @@ use super::stream::Limit;
 use super::system::Columns;
 use super::verification::Verifier;
 use super::viewer::Viewer;
-use super::views::{Designs, PartitionRun, pin_run, view_called};
+use super::views::{Designs, PartitionAt, PartitionRun, pin_partitions, pin_run, view_called};
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
 use crate::base::{Clock, Sealed, Tasks, Timestamp};
@@ -370,7 +370,16 @@ impl Engine {
     ///
     /// # Errors
     /// Not a materialized view; tables that cannot be opened; a query that no longer works.
-    pub async fn pin_partitions(&self, view: &str) -> Result<Option<PartitionRun>, QueryError> {
+    pub async fn pin_partitions(&self, view: &str) -> Result<Option<PartitionAt>, QueryError> {
+        let (definition, path) = view_called(&self.0, view)?;
+        Ok(pin_partitions(&self.0, (view, &path, &definition)).await?.map(|(at, _)| at))
+    }
+
+    /// The same with the view's query, to be run.
+    ///
+    /// # Errors
+    /// As [`Self::pin_partitions`].
+    pub async fn partition_run(&self, view: &str) -> Result<Option<PartitionRun>, QueryError> {
         let (definition, path) = view_called(&self.0, view)?;
         pin_run(&self.0, (view, &path, &definition)).await
     }

@@ -53,7 +53,8 @@ pub const RESTATEMENTS_PATH: &str = "_restatements";
 /// The column of it whose days are its partitions.
 pub const RESTATED_AT: &str = "restated_at";
 
-/// Columns of `system.restatements`: a group that late events changed, or, without `group_key`, several that are not listed.
+/// Columns of `system.restatements`: a group (or partition) that a refresh changed after its window was over, or, without
+/// `group_key`, several that are not listed. Rows of earlier versions of the program have no cause: it was late events.
 pub fn restatements_schema() -> SchemaRef {
     let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let field = |name: &str, data_type: DataType| Field::new(name, data_type, true);
@@ -70,6 +71,8 @@ pub fn restatements_schema() -> SchemaRef {
         field("late_events", DataType::Int64),
         field("groups", DataType::Int64),
         field("view_version", DataType::Int64),
+        field("cause", DataType::Utf8),
+        field("removed_events", DataType::Int64),
     ]))
 }
 

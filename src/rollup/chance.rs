@@ -14,7 +14,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use super::normalize::is_percentile;
+use super::normalize::{is_percentile, without_alias};
 use super::question::Unfit;
 use super::sketch::{Sketch, SketchKind};
 
@@ -130,13 +130,6 @@ impl Below<'_> {
             _ => Certainty::Derived,
         }
     }
-}
-
-fn without_alias(mut expr: &Expr) -> &Expr {
-    while let Expr::Alias(alias) = expr {
-        expr = &alias.expr;
-    }
-    expr
 }
 
 fn is_kll(function: &str) -> bool {

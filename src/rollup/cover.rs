@@ -20,7 +20,7 @@ use super::normalize::conjuncts;
 use super::partials::column;
 use super::parts::{Part, PartKind, StoredPart, parts_of_all};
 use super::question::{Function, Question};
-use super::time::Ranges;
+use super::ranges::Ranges;
 
 /// How stored rows answer a question: expressions over stored columns.
 #[derive(Clone, Debug, PartialEq)]

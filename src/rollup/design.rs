@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::logical_expr::{Expr, LogicalPlan, cast};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::normalize::without_alias;
 use super::partials::column;
 use super::parts::{Part, StoredPart, parts_of_all};
 use super::question::Question;
@@ -169,11 +170,7 @@ fn origin(plan: &LogicalPlan, position: usize) -> Option<usize> {
         LogicalPlan::SubqueryAlias(alias) => origin(&alias.input, position),
         LogicalPlan::Filter(filter) => origin(&filter.input, position),
         LogicalPlan::Projection(projection) => {
-            let mut expr = projection.expr.get(position)?;
-            while let Expr::Alias(alias) = expr {
-                expr = &alias.expr;
-            }
-            let Expr::Column(column) = expr else { return None };
+            let Expr::Column(column) = without_alias(projection.expr.get(position)?) else { return None };
             origin(&projection.input, projection.input.schema().maybe_index_of_column(column)?)
         }
         _ => None,

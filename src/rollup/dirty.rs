@@ -14,9 +14,6 @@ use super::partials::column;
 use super::time::{DOMAIN, Reach, TimeKey};
 use super::times::Times;
 
-/// More ranges than these are read as fewer, larger ones: each is a comparison for every row.
-const RANGES_MAX: usize = 32;
-
 /// Times of a source for which the stored rows of a design are not used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dirty {
@@ -45,6 +42,7 @@ impl Dirty {
             Some(dirty) if dirty.key != asked.key => None,
             Some(mut dirty) => {
                 dirty.times.add_all(&asked.times);
+                dirty.times = whole(key, &dirty.times)?;
                 Some(dirty)
             }
         }
@@ -58,7 +56,7 @@ impl Dirty {
             column: key.column.clone(),
             key: design.keys[key.index].clone(),
             data_type: key.data_type.clone(),
-            times: whole(key, times)?.at_most(RANGES_MAX),
+            times: whole(key, times)?,
         })
     }
 
@@ -87,6 +85,11 @@ impl Dirty {
         self.times.outside(&column(&self.column), &self.data_type)
     }
 
+    /// Stored rows that do not hold any more.
+    pub fn stored_inside(&self) -> Expr {
+        self.times.inside(&column(&self.key), &self.data_type)
+    }
+
     /// Stored rows that hold.
     pub fn stored_outside(&self) -> Expr {
         self.times.outside(&column(&self.key), &self.data_type)
@@ -95,11 +98,10 @@ impl Dirty {
 
 /// The whole grains that have a time of `times`; None: not to be told from other times by this key.
 fn whole(key: &TimeKey, times: &Times) -> Option<Times> {
-    let whole = times.rounded(key.grain)?;
-    // Outside, and without a time, the key is NULL.
-    let is_inside = |(from, to): &(i64, i64)| DOMAIN.0 <= *from && *to <= DOMAIN.1;
+    let whole = times.whole(key.grain)?;
     match key.reach {
         Reach::AllTimes => Some(whole),
-        Reach::Domain => (!whole.has_missing() && whole.ranges().iter().all(is_inside)).then_some(whole),
+        // Outside, and without a time, the key is NULL.
+        Reach::Domain => (!whole.has_missing() && whole.is_within(DOMAIN)).then_some(whole),
     }
 }

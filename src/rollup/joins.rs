@@ -15,7 +15,7 @@ use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result as Dat
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Projection};
 use std::sync::Arc;
 
-use super::normalize::{Rows, conjuncts, public_name, unfit_parts};
+use super::normalize::{Rows, conjuncts, public_name};
 use super::question::Unfit;
 
 /// One join of what is before it with a dimension.
@@ -160,9 +160,6 @@ fn conditions(join: &Join, rows: &Rows, columns: &[Expr]) -> Result<Vec<Expr>, U
     let pairs = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
     let mut on = Vec::new();
     for condition in pairs.chain(join.filter.clone()) {
-        if let Some(unfit) = unfit_parts(&condition).into_iter().next() {
-            return Err(unfit);
-        }
         on.extend(conjuncts(both.express(&condition)?));
     }
     Ok(on)

@@ -3,8 +3,8 @@
 //!
 //! A window ends with the first of the grains that a group's keys cut its time to: of `(day, minute)` that is the minute.
 
-use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::{Column, NullEquality, Result, ScalarValue, plan_err};
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, NullEquality, Result, plan_err};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::answer::{Piece, Scan, answer};
@@ -13,7 +13,7 @@ use super::design::Design;
 use super::functions::Functions;
 use super::partials::{Partials, call, column};
 use super::parts::Part;
-use super::time::TimeKey;
+use super::time::{TimeKey, moment};
 use crate::base::Timestamp;
 
 /// Columns of [`late_groups`] behind the keys: how many late rows there are, the first and the last commit that brought some.
@@ -63,12 +63,8 @@ impl Window {
         column(&self.column).gt_eq(self.literal(end)).or(column(&self.column).is_null())
     }
 
-    fn literal(&self, moment: Timestamp) -> Expr {
-        let zone = self.keys.first().and_then(|key| match &key.data_type {
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => zone.clone(),
-            _ => None,
-        });
-        lit(ScalarValue::TimestampMicrosecond(Some(moment.micros()), zone))
+    fn literal(&self, time: Timestamp) -> Expr {
+        moment(time.micros(), self.keys.first().map_or(&DataType::Null, |key| &key.data_type))
     }
 }
 
@@ -79,17 +75,30 @@ pub struct CommitRows {
     pub rows: Scan,
     /// They are late before this time.
     pub end: Timestamp,
+    /// Rows that do not pass it are left out.
+    pub within: Option<Expr>,
 }
 
 impl CommitRows {
     /// The rows that are not late, those without a time among them.
     pub fn in_time(&self, window: &Window) -> Piece {
-        Piece::Base { rows: self.rows.clone(), within: Some(window.not_before(self.end)) }
+        Piece::Base { rows: self.rows.clone(), within: Some(self.those(window.not_before(self.end))) }
     }
 
     /// The rows that are late.
     pub fn late(&self, window: &Window) -> Piece {
-        Piece::Base { rows: self.rows.clone(), within: Some(window.between(None, self.end)) }
+        Piece::Base { rows: self.rows.clone(), within: Some(self.are_late(window)) }
+    }
+
+    fn are_late(&self, window: &Window) -> Expr {
+        self.those(window.between(None, self.end))
+    }
+
+    fn those(&self, rows: Expr) -> Expr {
+        match &self.within {
+            Some(within) => rows.and(within.clone()),
+            None => rows,
+        }
     }
 }
 
@@ -111,7 +120,7 @@ pub fn late_groups(
     let partials = Partials::stored(design);
     let mut all: Option<LogicalPlanBuilder> = None;
     for commit in commits {
-        let groups = partials.aggregated(commit.rows.clone(), Some(window.between(None, commit.end)), functions)?;
+        let groups = partials.aggregated(commit.rows.clone(), Some(commit.are_late(window)), functions)?;
         let keys = design.keys.iter().map(|key| column(key));
         let number = |version: u64| lit(i64::try_from(version).unwrap_or(i64::MAX));
         let (least, most) = commit.versions;
@@ -155,12 +164,8 @@ pub fn answers_of(design: &Design, pieces: Vec<Piece>, groups: Scan, functions: 
 /// All stored rows whose window begins between two times.
 pub fn stored_between(design: &Design, stored: Scan, (key, from, to): (usize, Timestamp, Timestamp)) -> Piece {
     let mut cover = Cover::of_design(design);
-    let data_type = design.time_keys.iter().find(|time| time.index == key).map(|time| time.data_type.clone());
-    let zone = match data_type {
-        Some(DataType::Timestamp(_, zone)) => zone,
-        _ => None,
-    };
-    let literal = |moment: Timestamp| lit(ScalarValue::TimestampMicrosecond(Some(moment.micros()), zone.clone()));
+    let data_type = design.time_keys.iter().find(|time| time.index == key).map(|time| &time.data_type);
+    let literal = |time: Timestamp| moment(time.micros(), data_type.unwrap_or(&DataType::Null));
     if let Some(name) = design.keys.get(key) {
         cover.predicate = Some(column(name).gt_eq(literal(from)).and(column(name).lt_eq(literal(to))));
     }
@@ -169,6 +174,8 @@ pub fn stored_between(design: &Design, stored: Scan, (key, from, to): (usize, Ti
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::TimeUnit;
+
     use super::super::time::{Grain, Reach};
     use super::*;
 

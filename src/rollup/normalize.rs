@@ -271,6 +271,14 @@ fn canonical(expr: Expr, base: &DFSchema) -> Transformed<Expr> {
     }
 }
 
+/// The expression itself, whatever it is called.
+pub(super) fn without_alias(mut expr: &Expr) -> &Expr {
+    while let Expr::Alias(alias) = expr {
+        expr = &alias.expr;
+    }
+    expr
+}
+
 /// What in an expression keeps it out of a question.
 pub(super) fn unfit_parts(expr: &Expr) -> Vec<Unfit> {
     let mut found = Vec::new();
@@ -350,10 +358,7 @@ fn is_small_integer(data_type: &DataType) -> bool {
 
 /// One call, whose answer has the type `answer`.
 pub(super) fn call(expr: &Expr, answer: &DataType, has_keys: bool, input: &Rows) -> Result<Call, Unfit> {
-    let mut expr = expr;
-    while let Expr::Alias(alias) = expr {
-        expr = &alias.expr;
-    }
+    let expr = without_alias(expr);
     let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else {
         return Err(Unfit::Unsupported { function: expr.to_string(), instead: "strategy='full'" });
     };

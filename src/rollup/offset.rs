@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
-use super::time::{DAY, Grain, Reach, UTC, bin, fold, is_time, truncation, whole_micros, word};
+use super::time::{DAY, Grain, Reach, UTC, floor_of, fold, is_time, whole_micros};
 
 /// `expression ∈ column + [least, most]`, in microseconds, both ends included. NULL where the column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,22 +41,18 @@ impl Offset {
             }
             Expr::Alias(alias) => Self::of(&alias.expr, schema),
             Expr::Cast(cast) if *cast.field.data_type() == DataType::Date32 => {
-                Self::of(&cast.expr, schema)?.floored(Grain::DAY, Reach::AllTimes)
+                let (argument, grain, reach) = floor_of(expr, schema)?;
+                Self::of(argument, schema)?.floored(grain, reach)
             }
             // The same microseconds, in UTC or without a zone.
             Expr::Cast(cast) if is_time(cast.field.data_type()) && is_time(&cast.expr.get_type(schema).ok()?) => {
                 Self::of(&cast.expr, schema)
             }
-            Expr::ScalarFunction(call) => {
-                let argument = call.args.get(1)?;
+            Expr::ScalarFunction(_) => {
+                let (argument, grain, reach) = floor_of(expr, schema)?;
                 // The zones of what is cut count: another than UTC has other days.
                 let is_known = is_time(&argument.get_type(schema).ok()?);
-                let (grain, reach) = match (call.name(), call.args.len()) {
-                    ("date_trunc", 2) if is_known => (truncation(word(&call.args[0])?)?, Reach::AllTimes),
-                    ("date_bin", 2 | 3) if is_known => (bin(&fold(expr, schema)?)?, Reach::Domain),
-                    _ => return None,
-                };
-                Self::of(argument, schema)?.floored(grain, reach)
+                Self::of(argument, schema).filter(|_| is_known)?.floored(grain, reach)
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 let is_time = |side: &Expr| side.get_type(schema).is_ok_and(|data_type| is_time(&data_type));

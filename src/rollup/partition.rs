@@ -15,18 +15,19 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::Scan;
+use super::bounds::Sides;
 use super::lineage::{Kinds, Lineage, Needed, Relations};
 use super::obstacle::Obstacle;
 use super::offset::{Offset, Shape};
 use super::orderless;
 use super::partials::column;
+use super::spread::Spread;
 use super::time::{DOMAIN, Grain, Reach};
 use super::times::Times;
+use crate::base::Timestamp;
 
 /// Counts up when what is stored for a query changes, so that old rows are not taken for new ones.
 const FORMAT: u64 = 1;
-/// More ranges than these are read as fewer, larger ones: each is a comparison for every row.
-const RANGES_MAX: usize = 32;
 
 /// How the rows of a view are told apart by time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,36 +114,71 @@ impl PartitionDesign {
             return None;
         }
         let touched = times.widened(needed.after, needed.before);
-        self.whole(if self.lineage.reach == Reach::Domain { both_within(times, touched)? } else { touched })
+        let is_known = match self.lineage.reach {
+            Reach::AllTimes => true,
+            Reach::Domain => times.is_within(DOMAIN) && touched.is_within(DOMAIN),
+        };
+        is_known.then(|| self.whole(touched)).flatten()
     }
 
     /// Whole grains that have these times.
     pub fn whole(&self, times: Times) -> Option<Times> {
-        Some(times.rounded(self.grain)?.at_most(RANGES_MAX))
+        times.whole(self.grain)
+    }
+
+    /// Passed by the stored rows of these times; `stored` is their schema.
+    pub fn stored_inside(&self, times: &Times, stored: &Schema) -> Expr {
+        times.inside(&column(&self.key), &self.stored_type(stored))
     }
 
     /// Passed by the stored rows of other times; `stored` is their schema.
     pub fn stored_outside(&self, times: &Times, stored: &Schema) -> Expr {
-        let data_type = stored.field_with_name(&self.key).map(|field| moment_type(field.data_type()));
-        times.outside(&column(&self.key), &data_type.unwrap_or(DataType::Null))
+        times.outside(&column(&self.key), &self.stored_type(stored))
     }
 
-    /// The times in the order of a calendar, cut into pieces to be worked through one after another: days, or months where a grain
-    /// lasts longer, as many together as read no more than `rows_max` rows (`rows_in`), but at least one.
-    pub fn pieces(&self, times: &Times, rows_max: u64, rows_in: &dyn Fn(&Times) -> u64) -> Vec<Times> {
+    fn stored_type(&self, stored: &Schema) -> DataType {
+        let field = stored.field_with_name(&self.key);
+        field.map_or(DataType::Null, |field| moment_type(field.data_type()))
+    }
+
+    /// Where the grain of a time begins: rows before it were in a grain that was over at that time. None: outside the calendar.
+    pub fn grain_start(&self, time: Timestamp) -> Option<Timestamp> {
+        self.grain.floor(time.micros()).map(Timestamp)
+    }
+
+    /// The times in the order of a calendar, cut into days, or months where a grain lasts longer.
+    pub fn units(&self, times: &Times) -> Vec<(i64, i64)> {
         let unit = [Grain::DAY, Grain::Months { count: 1 }].into_iter().find(|unit| self.grain.divides(*unit));
-        let units = times.cut(unit.unwrap_or(self.grain));
+        times.cut(unit.unwrap_or(self.grain))
+    }
+
+    /// The times cut into pieces to be worked through one after another: as many [`units`](Self::units) together as read no more
+    /// than `rows_max` rows, about, but at least one. `scans` tell of each scan when its table has rows.
+    pub fn pieces(&self, times: &Times, rows_max: u64, scans: &[(&Needed, Spread)]) -> Vec<Times> {
+        let anywhere: u64 = scans.iter().map(|(_, spread)| spread.anywhere()).fold(0, u64::saturating_add);
         let mut pieces: Vec<Times> = Vec::new();
-        for (from, to) in units {
-            let grown = pieces.last().map(|last| {
-                let mut grown = last.clone();
-                grown.add(from, to);
-                grown
-            });
-            match (grown.filter(|grown| rows_in(grown) <= rows_max), pieces.last_mut()) {
-                (Some(grown), Some(last)) => *last = grown,
-                _ => pieces.push(Times::between(from, to)),
+        let (mut rows, mut reached) = (0.0, i64::MIN);
+        for (from, to) in self.units(times) {
+            // What the piece reads already is read once.
+            let read = |reached: i64| -> f64 {
+                let of_scan = |(needed, spread): &(&Needed, Spread)| {
+                    let behind = if reached == i64::MIN { reached } else { reached.saturating_add(needed.after) };
+                    spread.between(from.saturating_sub(needed.before).max(behind), to.saturating_add(needed.after))
+                };
+                scans.iter().map(of_scan).sum()
+            };
+            let grown = rows + read(reached);
+            match pieces.last_mut() {
+                Some(last) if (grown.round() as u64).saturating_add(anywhere) <= rows_max => {
+                    last.add(from, to);
+                    rows = grown;
+                }
+                _ => {
+                    pieces.push(Times::between(from, to));
+                    rows = read(i64::MIN);
+                }
             }
+            reached = to;
         }
         pieces
     }
@@ -251,19 +287,10 @@ fn grain_of(plan: &LogicalPlan, column: usize) -> Option<Grain> {
         LogicalPlan::Projection(projection) => through(projection.expr.get(column)?, &projection.input),
         LogicalPlan::Aggregate(aggregate) => through(aggregate.group_expr.get(column)?, &aggregate.input),
         LogicalPlan::Join(join) => {
-            let left = join.left.schema().fields().len();
-            let is_left = join.schema.fields().len() <= left || column < left;
-            match is_left {
-                true => grain_of(&join.left, column),
-                false => grain_of(&join.right, column - left),
-            }
+            let sides = Sides::of(join, column, Grain::HOUR)?;
+            grain_of(sides.own, sides.column)
         }
         LogicalPlan::TableScan(_) => None,
         _ => grain_of(plan.inputs().first()?, column),
     }
-}
-
-fn both_within(times: &Times, touched: Times) -> Option<Times> {
-    let is_inside = |set: &Times| set.ranges().iter().all(|(from, to)| DOMAIN.0 <= *from && *to <= DOMAIN.1);
-    (is_inside(times) && is_inside(&touched)).then_some(touched)
 }

@@ -11,7 +11,7 @@ use chrono::{Datelike, NaiveDate};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, lit};
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::partials::column;
@@ -124,19 +124,10 @@ impl Cut {
     /// Of a function directly over a time column of `schema`.
     pub(super) fn of(expr: &Expr, schema: &DFSchema) -> Option<Self> {
         let (argument, grain, reach) = match expr {
-            Expr::Cast(cast) if *cast.field.data_type() == DataType::Date32 => {
-                (cast.expr.as_ref(), Grain::DAY, Reach::AllTimes)
+            Expr::ScalarFunction(call) if call.name() == "date_part" && call.args.len() == 2 => {
+                (&call.args[1], part(&word(&call.args[0])?.to_ascii_lowercase())?, Reach::AllTimes)
             }
-            Expr::ScalarFunction(call) => {
-                let argument = call.args.get(1)?;
-                match (call.name(), call.args.len()) {
-                    ("date_trunc", 2) => (argument, truncation(word(&call.args[0])?)?, Reach::AllTimes),
-                    ("date_part", 2) => (argument, part(&word(&call.args[0])?.to_ascii_lowercase())?, Reach::AllTimes),
-                    ("date_bin", 2 | 3) => (argument, bin(&fold(expr, schema)?)?, Reach::Domain),
-                    _ => return None,
-                }
-            }
-            _ => return None,
+            _ => floor_of(expr, schema)?,
         };
         let Expr::Column(time) = argument else { return None };
         is_time(schema.field_with_unqualified_name(&time.name).ok()?.data_type()).then(|| Self {
@@ -147,8 +138,26 @@ impl Cut {
     }
 }
 
+/// What an expression is the floor of, and of which grain: a cast to a day, `date_trunc`, `date_bin`.
+pub(super) fn floor_of<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<(&'a Expr, Grain, Reach)> {
+    match expr {
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Date32 => {
+            Some((&cast.expr, Grain::DAY, Reach::AllTimes))
+        }
+        Expr::ScalarFunction(call) => {
+            let argument = call.args.get(1)?;
+            match (call.name(), call.args.len()) {
+                ("date_trunc", 2) => Some((argument, truncation(word(&call.args[0])?)?, Reach::AllTimes)),
+                ("date_bin", 2 | 3) => Some((argument, bin(&fold(expr, schema)?)?, Reach::Domain)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
 /// A `date_trunc` of a time column of `schema`: its type is the column's, and it holds for all times.
-fn truncated(expr: &Expr, schema: &DFSchema) -> Option<Cut> {
+pub(super) fn truncated(expr: &Expr, schema: &DFSchema) -> Option<Cut> {
     match expr {
         Expr::ScalarFunction(call) if call.name() == "date_trunc" => Cut::of(expr, schema),
         _ => None,
@@ -226,7 +235,7 @@ pub(super) fn is_whole_micros(expr: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-pub(super) fn word(expr: &Expr) -> Option<&str> {
+fn word(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
@@ -238,7 +247,7 @@ fn even(width: i64) -> Grain {
 }
 
 /// The grain of `date_trunc`.
-pub(super) fn truncation(word: &str) -> Option<Grain> {
+fn truncation(word: &str) -> Option<Grain> {
     Some(match word {
         "second" => even(SECOND),
         "minute" => even(MINUTE),
@@ -266,7 +275,7 @@ fn part(word: &str) -> Option<Grain> {
 }
 
 /// The grain of a folded `date_bin`: whole microseconds, or months from the default origin.
-pub(super) fn bin(folded: &Expr) -> Option<Grain> {
+fn bin(folded: &Expr) -> Option<Grain> {
     let Expr::ScalarFunction(call) = folded else { return None };
     let Some(Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(stride)), _)) = call.args.first() else {
         return None;
@@ -300,163 +309,6 @@ pub(super) fn fold(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
     let simplifier = ExprSimplifier::new(context);
     let coerced = simplifier.coerce(expr.clone(), schema).ok()?;
     simplifier.simplify(coerced).ok()
-}
-
-/// Times from a moment on, and before another; microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Range {
-    from: Option<i64>,
-    to: Option<i64>,
-    reach: Reach,
-}
-
-/// Ranges of time columns that filters ask for.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ranges(Vec<(String, Range)>);
-
-/// A range as stored rows can answer it.
-pub(super) struct Covered {
-    /// Over base rows.
-    pub(super) column: String,
-    pub(super) from: Option<i64>,
-    pub(super) to: Option<i64>,
-    /// Over stored rows: the key they are chosen by.
-    pub(super) key: usize,
-    /// Whether rows of the range are left out.
-    pub(super) is_cut: bool,
-}
-
-impl Ranges {
-    /// Takes one conjunct in; None: it is no comparison of a time column of `schema`, or of a `date_trunc` of one, with a constant.
-    pub(super) fn narrow(&mut self, conjunct: &Expr, schema: &DFSchema) -> Option<()> {
-        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = conjunct else { return None };
-        let (time, grain) = match left.as_ref() {
-            Expr::Column(time) => (time.name.clone(), None),
-            cut => truncated(cut, schema).map(|cut| (cut.column, Some(cut.grain)))?,
-        };
-        if right.any_column_refs() {
-            return None;
-        }
-        let data_type = schema.field_with_unqualified_name(&time).ok()?.data_type();
-        let compared = BinaryExpr { left: Box::new(column(&time)), op: *op, right: right.clone() };
-        let folded = fold(&Expr::BinaryExpr(compared), schema)?;
-        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = folded else { return None };
-        let (Expr::Column(same), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref()) else { return None };
-        let ScalarValue::TimestampMicrosecond(Some(moment), _) = value else { return None };
-        if same.name != time || !is_time(data_type) || value.data_type() != *data_type {
-            return None;
-        }
-        let bound = match op {
-            Operator::GtEq | Operator::Lt => *moment,
-            Operator::Gt | Operator::LtEq => moment.checked_add(1)?,
-            _ => return None,
-        };
-        // A cut is at or after a moment exactly when the time is at or after the next boundary.
-        let bound = grain.map_or(Some(bound), |grain| grain.ceil(bound))?;
-        let range = self.range(&time);
-        match op {
-            Operator::GtEq | Operator::Gt => range.from = range.from.max(Some(bound)),
-            _ => range.to = Some(range.to.map_or(bound, |to| to.min(bound))),
-        }
-        Some(())
-    }
-
-    /// What one conjunct asks for; None: it is no range.
-    pub(super) fn of(conjunct: &Expr, schema: &DFSchema) -> Option<Self> {
-        let mut ranges = Self::default();
-        ranges.narrow(conjunct, schema)?;
-        Some(ranges)
-    }
-
-    /// Takes in all that another asks for.
-    pub(super) fn join(&mut self, other: &Self) {
-        for (time, asked) in &other.0 {
-            let range = self.range(time);
-            range.from = range.from.max(asked.from);
-            range.to = match (range.to, asked.to) {
-                (Some(to), Some(asked)) => Some(to.min(asked)),
-                (to, asked) => to.or(asked),
-            };
-        }
-    }
-
-    /// Whether a filter keeps out rows without this time.
-    pub(super) fn has(&self, time: &str) -> bool {
-        self.0.iter().any(|(name, _)| name == time)
-    }
-
-    /// Lets stored rows answer only for times that `date_bin` knows.
-    pub(super) fn keep_to_domain(&mut self, time: &str) {
-        self.range(time).reach = Reach::Domain;
-    }
-
-    fn range(&mut self, time: &str) -> &mut Range {
-        let place = self.0.iter().position(|(name, _)| name == time).unwrap_or_else(|| {
-            self.0.push((time.to_owned(), Range::default()));
-            self.0.len() - 1
-        });
-        &mut self.0[place].1
-    }
-
-    /// How stored rows answer each range; None: not at all.
-    pub(super) fn covered(&self, keys: &[TimeKey]) -> Option<Vec<Covered>> {
-        self.0.iter().map(|(time, range)| range.covered(time, keys)).collect()
-    }
-}
-
-impl Range {
-    /// By the key that leaves out nothing, or else the first that covers anything.
-    fn covered(self, time: &str, keys: &[TimeKey]) -> Option<Covered> {
-        let candidates = keys.iter().filter(|key| key.column == time).filter_map(|key| self.covered_by(key));
-        candidates.min_by_key(|covered| covered.is_cut)
-    }
-
-    fn covered_by(self, key: &TimeKey) -> Option<Covered> {
-        let (from, to) = match (key.reach, self.reach) {
-            (Reach::AllTimes, Reach::AllTimes) => (self.from, self.to),
-            (Reach::Domain, _) | (_, Reach::Domain) => {
-                (self.from.max(Some(DOMAIN.0)), Some(self.to.map_or(DOMAIN.1, |to| to.min(DOMAIN.1))))
-            }
-        };
-        let from = match from {
-            Some(from) => Some(key.grain.ceil(from)?),
-            None => None,
-        };
-        let to = match to {
-            Some(to) => Some(key.grain.floor(to)?),
-            None => None,
-        };
-        if let (Some(from), Some(to)) = (from, to)
-            && from >= to
-        {
-            return None;
-        }
-        let is_cut = from != self.from || to != self.to;
-        Some(Covered { column: key.column.clone(), from, to, key: key.index, is_cut })
-    }
-}
-
-impl Covered {
-    /// Those bounds on an expression of the time's type; None: there are none.
-    pub(super) fn within(&self, time: &Expr, data_type: &DataType) -> Option<Expr> {
-        let from = self.from.map(|from| time.clone().gt_eq(moment(from, data_type)));
-        let to = self.to.map(|to| time.clone().lt(moment(to, data_type)));
-        match (from, to) {
-            (Some(from), Some(to)) => Some(from.and(to)),
-            (from, to) => from.or(to),
-        }
-    }
-
-    /// The times that [`Self::within`] leaves out, over base rows.
-    pub(super) fn without(&self, data_type: &DataType) -> Option<Expr> {
-        let time = column(&self.column);
-        let before = self.from.map(|from| time.clone().lt(moment(from, data_type)));
-        let after = self.to.map(|to| time.clone().gt_eq(moment(to, data_type)));
-        match (before, after) {
-            (Some(before), Some(after)) => Some(before.or(after)),
-            (before, after) => before.or(after),
-        }
-    }
 }
 
 /// The first day that is not before a moment.

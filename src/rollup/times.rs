@@ -14,6 +14,8 @@ use datafusion::logical_expr::{Expr, lit};
 use super::time::{Grain, moment};
 use crate::base::Span;
 
+/// More ranges than these are read as fewer, larger ones: each is a comparison for every row.
+const RANGES_MAX: usize = 32;
 /// Ranges of a set that are written out.
 const SHOWN_MAX: usize = 8;
 
@@ -91,15 +93,6 @@ impl Times {
         self.ranges.get(at).is_some_and(|(start, _)| *start <= latest)
     }
 
-    /// As many of `rows`, which are spread evenly between the two, both included, as lie in the set.
-    pub fn share(&self, earliest: i64, latest: i64, rows: u64) -> u64 {
-        let (earliest, latest) = (i128::from(earliest), i128::from(latest) + 1);
-        let common = |(from, to): &(i64, i64)| (latest.min(i128::from(*to)) - earliest.max(i128::from(*from))).max(0);
-        let inside: i128 = self.ranges.iter().map(common).sum();
-        let share = i128::from(rows) * inside / (latest - earliest).max(1);
-        u64::try_from(share).unwrap_or(rows)
-    }
-
     /// Whether all times between the two, both included, belong to the set.
     pub fn has_all(&self, earliest: i64, latest: i64) -> bool {
         self.ranges.iter().any(|(from, to)| *from <= earliest && latest < *to)
@@ -125,6 +118,16 @@ impl Times {
             whole.add(from, to);
         }
         Some(whole)
+    }
+
+    /// The same, of few enough ranges to be compared with every row; None outside the calendar.
+    pub(super) fn whole(&self, grain: Grain) -> Option<Self> {
+        Some(self.rounded(grain)?.at_most(RANGES_MAX))
+    }
+
+    /// Whether all times lie from one moment on and before another.
+    pub(super) fn is_within(&self, (from, to): (i64, i64)) -> bool {
+        self.ranges.iter().all(|(start, end)| from <= *start && *end <= to)
     }
 
     /// The ranges, cut at the boundaries of a grain. One without an end, or outside the calendar, stays whole.
@@ -239,11 +242,6 @@ mod tests {
             [(3, 5), (8, 10), (10, 20), (20, 30), (30, 31), (40, 50)]
         );
         assert_eq!(Times::always().cut(tens), [(i64::MIN, i64::MAX)]);
-        let set = times(&[(0, 10), (20, 30)]);
-        let shares =
-            [(0, 39), (10, 19), (5, 5), (25, 100), (i64::MIN, i64::MAX)].map(|(from, to)| set.share(from, to, 76));
-        assert_eq!(shares, [38, 0, 76, 5, 0]);
-        assert_eq!(Times::always().share(i64::MIN, i64::MAX, 76), 75);
         let rounded = times(&[(3, 11), (29, 30)]).rounded(Grain::Even { width: 10, offset: 0 });
         assert_eq!(rounded.unwrap().ranges(), [(0, 30)]);
         let mut text = times(&[(0, 1_000_000), (3_600_000_000, i64::MAX)]);

@@ -94,6 +94,12 @@ impl TableSnapshot {
         self.index.files().map(|file| (FileSummary::of(file), self.times_in(file, column))).collect()
     }
 
+    /// Rows of the files whose times of `column` are such; a file that does not say its rows counts as none.
+    pub fn rows_of(&self, column: &str, is_such: impl Fn(&FileTimes) -> bool) -> u64 {
+        let files = self.index.files().filter(|file| is_such(&self.times_in(file, column)));
+        files.filter_map(|file| file.rows()).sum()
+    }
+
     /// Of a file in the columns of this version.
     pub(crate) fn times_in(&self, file: &DataFile, column: &str) -> FileTimes {
         let ordered = self.index.layout().ordered();

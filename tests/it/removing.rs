@@ -1,75 +1,49 @@
-//! Rows that go: files of a table replaced by fewer rows or by none, as DELETE and retention do.
+//! Rows that go: DELETE of some rows, retention.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use adlake::base::Span;
-use adlake::storage::{CommitMode, CommitRequest, InputOrder, StorageError, Subject, Table, WriteOptions};
-use datafusion::logical_expr::{Expr, col, lit};
+use adlake::storage::Subject;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::Process;
 
-/// A file of a table that goes, and which of its rows stay, in a new one.
+/// Which rows of a table with columns `ts`, `k` and `n` go.
 #[derive(Clone, Debug)]
 pub struct Removed {
-    /// Which file, of as many as there are.
-    file: usize,
-    /// None: no row stays. Else those whose `n` is not this.
-    but: Option<i64>,
+    condition: String,
 }
 
 impl Removed {
-    /// One file, with all its rows.
-    pub fn file(file: usize) -> Self {
-        Self { file, but: None }
+    /// Those of a day, counted from 2017-10-30.
+    pub fn day(day: i64) -> Self {
+        Self { condition: since(day, "1 day") }
     }
 }
 
+fn since(day: i64, length: &str) -> String {
+    let start = format!("TIMESTAMPTZ '2017-10-30T00:00:00Z' + INTERVAL '{day} days'");
+    format!("ts >= {start} AND ts < {start} + INTERVAL '{length}'")
+}
+
+/// Rows here and there, whole files, all of them.
 pub fn removed() -> impl Strategy<Value = Removed> {
-    (0_usize..8, proptest::option::of(-1_i64..3)).prop_map(|(file, but)| Removed { file, but })
+    let of_day = (0_i64..9, proptest::sample::select(vec!["1 hour", "9 hours", "1 day", "3 days"]));
+    let condition = prop_oneof![
+        3 => of_day.prop_map(|(day, length)| since(day, length)),
+        3 => (-2_i64..3).prop_map(|n| format!("n = {n}")),
+        1 => (0_i64..9, -2_i64..3).prop_map(|(day, n)| format!("n <> {n} AND {}", since(day, "2 days"))),
+        1 => Just("n IS NULL".to_owned()),
+        1 => Just("k = 'x'".to_owned()),
+        1 => Just("ts < TIMESTAMPTZ '2017-11-03T12:00:00Z'".to_owned()),
+        1 => Just("TRUE".to_owned()),
+    ];
+    condition.prop_map(|condition| Removed { condition })
 }
 
-async fn table_of(process: &Process, name: &str) -> Arc<Table> {
-    let object = process.app.catalog.snapshot().relation(name).unwrap().clone();
-    process.app.lake.open_table(object.table_path.as_ref().unwrap()).await.unwrap()
-}
-
-/// Takes the rows out in one commit, as DELETE does; nothing happens to an empty table.
 pub async fn remove(process: &Process, name: &str, removed: &Removed) {
-    let table = table_of(process, name).await;
-    let snapshot = table.refresh().await.unwrap();
-    let mut names: Vec<String> = snapshot.file_summaries().into_iter().map(|file| file.name).collect();
-    names.sort();
-    if names.is_empty() {
-        return;
-    }
-    let file = BTreeSet::from([names[removed.file % names.len()].clone()]);
-    let stays: Option<Expr> = removed.but.map(|n| col("n").not_eq(lit(n)).or(col("n").is_null()));
-    let files = match stays {
-        None => Vec::new(),
-        Some(stays) => {
-            let rows =
-                process.app.engine.open_rows((snapshot.provider_of(&file), stays), CancellationToken::new()).await;
-            let options = WriteOptions { order: InputOrder::Unsorted, context: process.app.engine.task_context() };
-            table.write_files(rows.unwrap(), options).await.unwrap()
-        }
-    };
-    let request = CommitRequest {
-        files,
-        mode: CommitMode::ReplaceFiles(file),
-        transactions: Vec::new(),
-        fence: None,
-        expected: None,
-        operation: "DELETE",
-        info: Default::default(),
-    };
-    match table.commit(request).await {
-        Ok(_) | Err(StorageError::FilesGone { .. }) => {}
-        Err(error) => panic!("{error}"),
-    }
+    process.run(&format!("DELETE FROM {name} WHERE {}", removed.condition)).await;
 }
 
 /// Rows older than so many hours go.
@@ -94,7 +68,7 @@ pub fn retained() -> impl Strategy<Value = Retained> {
 pub async fn retain(process: &Process, name: &str, retained: Retained) {
     // Retention is looked at once a minute.
     process.clock.advance(Duration::from_secs(61));
-    let path = table_of(process, name).await.path().to_owned();
+    let path = process.app.catalog.snapshot().relation(name).unwrap().table_path.clone().unwrap();
     let subject = Subject { path, retention: Some(Span::from_secs(retained.hours * 3600)) };
     process.app.maintainer.turn(&subject, &CancellationToken::new()).await;
 }

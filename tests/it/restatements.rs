@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use adlake::storage::Subject;
+use adlake::storage::{CommitMode, CommitRequest, InputOrder, Subject, WriteOptions};
+use datafusion::logical_expr::lit;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{NOON, Process};
@@ -61,6 +62,182 @@ async fn late_events_are_listed_with_old_and_new_value() {
     let another = Process::over(&folder, &[]).await;
     refresh(&another).await;
     assert_eq!(another.run(LISTED).await, expected, "they are the lake's");
+}
+
+/// What came late is listed beside rows that go in the same refresh; rows that stay, in another file, have not come late.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_events_are_listed_beside_rows_that_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(&folder).await;
+    lake.run(&format!("CREATE MATERIALIZED VIEW v WITH (refresh='manual', restate_after='1 hour') AS {BY_MINUTE}"))
+        .await;
+    click(&lake, &[(90, "a", 7)]).await;
+    click(&lake, &[(300, "a", 1), (299, "b", 1)]).await;
+    refresh(&lake).await;
+    lake.run("DELETE FROM clicks WHERE ad = 'a' AND price = 1").await;
+    click(&lake, &[(90, "a", 1)]).await;
+    refresh(&lake).await;
+    let late = "SELECT group_key, old_value, new_value, first_version, last_version, late_events \
+         FROM system.restatements WHERE late_events > 0";
+    let expected =
+        [r#"{"minute":"2017-11-07T10:30:00Z","ad":"a"}|{"clicks":1,"spend":7}|{"clicks":2,"spend":8}|4|4|1"#];
+    assert_eq!(lake.run(late).await, expected);
+    assert!(lake.run("VERIFY MATERIALIZED VIEW v").await.is_empty());
+}
+
+/// What changed each group, with its versions and events.
+const CAUSES: &str = "SELECT group_key, old_value, new_value, source_name, first_version, last_version, late_events, \
+     removed_events, cause FROM system.restatements ORDER BY view_version, cause, window_start, group_key";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_from_which_events_were_deleted_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(&folder).await;
+    lake.run(&format!("CREATE MATERIALIZED VIEW v WITH (refresh='manual', restate_after='1 hour') AS {BY_MINUTE}"))
+        .await;
+    click(&lake, &[(10, "a", 1), (90, "a", 7), (90, "a", 1), (90, "b", 1), (95, "c", 3)]).await;
+    click(&lake, &[(300, "a", 1)]).await;
+    refresh(&lake).await;
+    lake.run("DELETE FROM clicks WHERE ad = 'a' AND price = 1 AND ts > '2017-11-07T08:00:00Z'").await;
+    lake.run("DELETE FROM clicks WHERE ad = 'b'").await;
+    click(&lake, &[(90, "d", 4), (300, "a", 2)]).await;
+    refresh(&lake).await;
+    // Not listed are the minute that is not over for an hour, and c, of which nothing went.
+    let expected = [
+        r#"{"minute":"2017-11-07T07:00:00Z","ad":"a"}|{"clicks":1,"spend":1}|{"clicks":2,"spend":3}|clicks|5|5|1|∅|late events"#,
+        r#"{"minute":"2017-11-07T10:30:00Z","ad":"a"}|{"clicks":2,"spend":8}|{"clicks":1,"spend":7}|clicks|3|5|∅|1|removed events"#,
+        r#"{"minute":"2017-11-07T10:30:00Z","ad":"b"}|{"clicks":1,"spend":1}|∅|clicks|3|5|∅|1|removed events"#,
+        r#"{"minute":"2017-11-07T10:30:00Z","ad":"d"}|∅|{"clicks":1,"spend":4}|clicks|3|5|∅|0|removed events"#,
+    ];
+    assert_eq!(lake.run(CAUSES).await, expected);
+    assert!(lake.run("VERIFY MATERIALIZED VIEW v").await.is_empty());
+    refresh(&lake).await;
+    lake.run("REFRESH MATERIALIZED VIEW v FULL").await;
+    assert_eq!(lake.run(CAUSES).await, expected);
+}
+
+/// That events of a certain age go was agreed when the table was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_takes_is_not_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Process::over(&folder, &[("storage.poll_interval", "0 s")]).await;
+    lake.run(&CLICKS.replace("1000 days", "2 days', retention='2 days")).await;
+    lake.run(&format!("CREATE MATERIALIZED VIEW v WITH (refresh='manual') AS {BY_MINUTE}")).await;
+    let by_day = "SELECT date_trunc('day', ts) AS day, count(DISTINCT ad) AS ads FROM clicks GROUP BY 1";
+    lake.run(&format!("CREATE MATERIALIZED VIEW days WITH (refresh='manual') AS {by_day}")).await;
+    click(&lake, &[(40 * 60, "a", 1)]).await;
+    click(&lake, &[(300, "a", 1)]).await;
+    refresh(&lake).await;
+    lake.run("REFRESH MATERIALIZED VIEW days").await;
+    lake.clock.advance(Duration::from_secs(24 * 3600));
+    crate::removing::retain(&lake, "clicks", crate::removing::Retained::hours(48)).await;
+    refresh(&lake).await;
+    lake.run("REFRESH MATERIALIZED VIEW days").await;
+    assert_eq!(lake.run("SELECT (SELECT count(*) FROM v), (SELECT count(*) FROM days)").await, ["1|1"]);
+    assert!(lake.run(CAUSES).await.is_empty());
+}
+
+/// Commits all stored rows of a view once more.
+async fn double(lake: &Process, view: &str) {
+    let path = lake.app.catalog.snapshot().relation(view).unwrap().table_path.clone().unwrap();
+    let table = lake.app.lake.open_table(&path).await.unwrap();
+    let stored = table.refresh().await.unwrap().provider();
+    let rows = lake.app.engine.open_rows((stored, lit(true)), CancellationToken::new()).await.unwrap();
+    let options = WriteOptions { order: InputOrder::Unsorted, context: lake.app.engine.task_context() };
+    let request = CommitRequest {
+        files: table.write_files(rows, options).await.unwrap(),
+        mode: CommitMode::Append,
+        transactions: Vec::new(),
+        fence: None,
+        expected: None,
+        operation: "TEST",
+        info: Default::default(),
+    };
+    table.commit(request).await.unwrap();
+}
+
+/// A rebuild restates what was stored wrong, nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuilds_list_what_they_set_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(&folder).await;
+    lake.run(&format!("CREATE MATERIALIZED VIEW v WITH (refresh='manual', restate_after='1 hour') AS {BY_MINUTE}"))
+        .await;
+    click(&lake, &[(10, "a", 1), (90, "a", 7), (200, "b", 1)]).await;
+    refresh(&lake).await;
+    double(&lake, "v").await;
+    click(&lake, &[(90, "a", 1), (5, "a", 1)]).await;
+    lake.run("REFRESH MATERIALIZED VIEW v BETWEEN '2017-11-07T10:00:00Z' AND '2017-11-07T12:00:00Z'").await;
+    let between = [
+        r#"{"minute":"2017-11-07T10:30:00Z","ad":"a"}|{"clicks":2,"spend":14}|{"clicks":3,"spend":15}|clicks|2|2|1|∅|late events"#,
+        r#"{"minute":"2017-11-07T10:30:00Z","ad":"a"}|{"clicks":3,"spend":15}|{"clicks":2,"spend":8}|clicks|2|2|∅|∅|rebuild"#,
+    ];
+    assert_eq!(lake.run(CAUSES).await, between);
+    lake.run("REFRESH MATERIALIZED VIEW v FULL").await;
+    let full = r#"{"minute":"2017-11-07T08:40:00Z","ad":"b"}|{"clicks":2,"spend":2}|{"clicks":1,"spend":1}|clicks|2|2|∅|∅|rebuild"#;
+    assert_eq!(lake.run(CAUSES).await, [&between[..], &[full]].concat());
+    lake.run("REFRESH MATERIALIZED VIEW v FULL").await;
+    assert_eq!(lake.run(CAUSES).await.len(), 3);
+    assert!(lake.run("VERIFY MATERIALIZED VIEW v").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_change_after_they_were_over_are_listed_with_their_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(&folder).await;
+    let by_day = "SELECT date_trunc('day', ts) AS day, count(DISTINCT ad) AS ads FROM clicks GROUP BY 1";
+    lake.run(&format!("CREATE MATERIALIZED VIEW v WITH (refresh='manual', restate_after='1 hour') AS {by_day}")).await;
+    const DAY: i64 = 24 * 60;
+    click(&lake, &[(0, "a", 1), (DAY, "a", 1)]).await;
+    click(&lake, &[(2 * DAY, "a", 1)]).await;
+    refresh(&lake).await;
+    assert!(lake.run(CAUSES).await.is_empty(), "what a view is made with restates nothing");
+    // Today is not over, and another click on the same ad changes no number.
+    click(&lake, &[(0, "b", 1), (DAY, "a", 1)]).await;
+    refresh(&lake).await;
+    assert!(lake.run(CAUSES).await.is_empty());
+    click(&lake, &[(0, "c", 1), (DAY, "b", 1)]).await;
+    refresh(&lake).await;
+    lake.run("DELETE FROM clicks WHERE ts < '2017-11-06T00:00:00Z'").await;
+    refresh(&lake).await;
+    double(&lake, "v").await;
+    lake.run("REFRESH MATERIALIZED VIEW v FULL").await;
+    let expected = [
+        r#"{"day":"2017-11-06T00:00:00Z"}|[{"day":"2017-11-06T00:00:00Z","ads":1}]|[{"day":"2017-11-06T00:00:00Z","ads":2}]|clicks|4|4|∅|∅|changed rows"#,
+        r#"{"day":"2017-11-05T00:00:00Z"}|[{"day":"2017-11-05T00:00:00Z","ads":1}]|∅|clicks|5|5|∅|∅|changed rows"#,
+        r#"{"day":"2017-11-06T00:00:00Z"}|[{"day":"2017-11-06T00:00:00Z","ads":2}]|∅|clicks|5|5|∅|∅|rebuild"#,
+    ];
+    assert_eq!(lake.run(CAUSES).await, expected);
+    assert!(lake.run("VERIFY MATERIALIZED VIEW v").await.is_empty());
+    lake.run("REFRESH MATERIALIZED VIEW v FULL").await;
+    assert_eq!(lake.run(CAUSES).await, expected);
+}
+
+/// A partition depends on several tables, on some of them as a whole: which of them has changed is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_tables_below_a_partition_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(&folder).await;
+    lake.run("CREATE TABLE ads (ad VARCHAR NOT NULL, owner VARCHAR) WITH (kind='snapshot', key='ad')").await;
+    lake.run(
+        "CREATE MATERIALIZED VIEW v WITH (refresh='manual', restate_after='1 hour') AS SELECT date_trunc('day', clicks.ts) AS day, \
+         ads.owner, count(DISTINCT clicks.price) AS prices FROM clicks JOIN ads ON clicks.ad = ads.ad GROUP BY 1, 2",
+    )
+    .await;
+    lake.run("INSERT INTO ads VALUES ('a', 'x'), ('b', 'y')").await;
+    click(&lake, &[(24 * 60, "a", 1), (24 * 60, "b", 1), (0, "a", 1)]).await;
+    refresh(&lake).await;
+    lake.run("INSERT INTO ads VALUES ('a', 'z')").await;
+    refresh(&lake).await;
+    lake.run("INSERT INTO ads VALUES ('c', 'x')").await;
+    click(&lake, &[(24 * 60, "b", 2)]).await;
+    refresh(&lake).await;
+    let row =
+        |owner: &str, prices: i64| format!(r#"[{{"day":"2017-11-06T00:00:00Z","owner":"{owner}","prices":{prices}}}]"#);
+    let listed = "SELECT source_name, first_version, last_version, old_value, new_value FROM system.restatements \
+         ORDER BY view_version";
+    let expected = [format!("ads|2|2|∅|{}", row("z", 1)), format!("ads, clicks|∅|∅|{}|{}", row("y", 1), row("y", 2))];
+    assert_eq!(lake.run(listed).await, expected);
 }
 
 /// A window ends with its grain: events of a day are not late before the day is over.

@@ -63,6 +63,40 @@ async fn the_state_of_views_is_right_and_outlives_the_process() {
     );
 }
 
+/// A view that lacks no rows, and has some that are no more, is behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_went_are_a_lag_of_views_kept_by_partitions() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Process::over(&folder, &[("storage.poll_interval", "0 s")]).await;
+    lake.run(SALES).await;
+    lake.run(
+        "CREATE MATERIALIZED VIEW shops WITH (refresh='manual') AS SELECT date_trunc('day', ts) AS day, \
+         count(DISTINCT shop) AS n FROM sales GROUP BY 1",
+    )
+    .await;
+    let check = async |lag: &str, partitions: &str, next: &str| {
+        assert_eq!(lake.run("SELECT pending_rows, lag_ms FROM system.views").await, [format!("0|{lag}")], "{next}");
+        let explained = lake.run("EXPLAIN REFRESH shops").await;
+        for expected in [format!("pending partitions|{partitions}"), format!("next refresh|{next}")] {
+            assert!(explained.contains(&expected), "{expected} is not in {explained:?}");
+        }
+    };
+    sell(&lake, "a").await;
+    lake.run("REFRESH MATERIALIZED VIEW shops").await;
+    check("0", "0", "nothing: all rows are absorbed").await;
+    lake.run("DELETE FROM sales WHERE shop = 'a'").await;
+    lake.clock.advance(Duration::from_secs(30));
+    check("30000", "1", "take out the rows of 1 partition, in one commit").await;
+    lake.run("REFRESH MATERIALIZED VIEW shops").await;
+    assert!(lake.run("SELECT * FROM shops").await.is_empty());
+    check("0", "0", "nothing: all rows are absorbed").await;
+    sell(&lake, "b").await;
+    lake.run("DELETE FROM sales WHERE shop = 'b'").await;
+    check("0", "0", "take note of the new versions: what has changed has no rows at any time").await;
+    lake.run("REFRESH MATERIALIZED VIEW shops").await;
+    check("0", "0", "nothing: all rows are absorbed").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_of_views_are_respected() {
     let folder = tempfile::tempdir().unwrap();

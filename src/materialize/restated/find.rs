@@ -3,29 +3,25 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
-use arrow::error::ArrowError;
-use arrow::json::WriterBuilder;
-use arrow::json::writer::LineDelimited;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::Expr;
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::record::Restatement;
+use super::listing::{Events, Listing};
+use super::record::{Cause, Restatement};
+use super::terms::Terms;
+use super::values::{internal, json, times};
 use crate::base::{Classify, Kind, Span, Timestamp, chain};
-use crate::catalog::{CatalogSnapshot, Definition, TableKind};
 use crate::materialize::absorb::ViewAt;
 use crate::materialize::{MaterializeError, RefreshParts};
-use crate::query::QueryError;
-use crate::rollup::{self, CommitRows, Piece, Scan, Window};
-use crate::storage::{CommittedRows, TableChanges, TableSnapshot, TableVersion};
-use crate::telemetry::metrics;
+use crate::query::{Pending, QueryError};
+use crate::rollup::{self, CommitRows, Dirty, Piece, Scan, Window};
+use crate::storage::{CommittedRows, TableSnapshot};
 
-/// Groups listed for one refresh; the others are summed up in one row.
-const LISTED_MAX: usize = 200;
 /// Parts of one refresh whose restatements are told apart: with more commits of late rows, several together are one cause.
 const CAUSES_MAX: usize = 16;
 /// Files read for all causes together, about: each cause reads those before it, so a refresh that is far behind has fewer causes.
@@ -33,51 +29,29 @@ const READS_MAX: usize = 1024;
 /// Ends of windows in one cause that are told apart; with more, rows are late by the first of several.
 const ENDS_MAX: usize = 16;
 
-/// What the rows that `source` has got since version `absorbed`, about to be added to `stored`, change of windows that were over.
-/// Nothing when rows went as well: then more is put in place than what came late.
+/// What the rows that the source has got, about to be added to `stored`, change of windows that were over. Times from which rows
+/// went as well are left out: there more is put in place than what came late.
 ///
 /// # Errors
 /// A query that fails on the source's rows, storage trouble, cancelled.
 pub(in crate::materialize) async fn find(
     parts: &RefreshParts,
     view: &ViewAt<'_>,
-    (stored, absorbed, source): (&Arc<TableSnapshot>, Option<i64>, &Arc<TableSnapshot>),
-    cancel: &CancellationToken,
-) -> Result<Vec<Restatement>, MaterializeError> {
-    let Some((window, restate_after)) = terms(&parts.catalog.snapshot(), view) else { return Ok(Vec::new()) };
-    let absorbed = absorbed.and_then(|version| u64::try_from(version).ok()).map(TableVersion);
-    let Some(absorbed) = absorbed.filter(|absorbed| *absorbed <= source.version()) else { return Ok(Vec::new()) };
-    let commits = match view.source.changes(absorbed, source).await? {
-        TableChanges::Known(changed) if !changed.removes_rows => changed.by_commit(),
-        TableChanges::Known(_) | TableChanges::Unknown { .. } => return Ok(Vec::new()),
-    };
+    (stored, lacks): (&Arc<TableSnapshot>, &Pending),
+    (cancel, listing): (&CancellationToken, &mut Listing),
+) -> Result<(), MaterializeError> {
+    let Some(Terms { window, restate_after, .. }) = Terms::of(&parts.catalog.snapshot(), view) else { return Ok(()) };
+    let Some(changed) = &lacks.changed else { return Ok(()) };
+    let commits = changed.by_commit();
     let late = late_commits(&commits, &window, restate_after);
     let files: usize = commits.iter().map(CommittedRows::file_count).sum();
     let causes = (READS_MAX / files.max(1)).clamp(1, CAUSES_MAX);
-    let mut search =
-        Search { parts, view, window, commits, stored, cancel, listed: Vec::new(), unlisted: Unlisted::default() };
+    let within = lacks.dirty.as_ref().map(Dirty::outside);
+    let mut search = Search { parts, view, window, commits, within, stored, cancel, listing };
     for cause in late.chunks(late.len().div_ceil(causes).max(1)) {
         search.look_at(cause).await?;
     }
-    Ok(search.told())
-}
-
-/// How a row of the view's source is told to be late; None: none ever is.
-fn terms(catalog: &CatalogSnapshot, view: &ViewAt<'_>) -> Option<(Window, Span)> {
-    let Definition::MaterializedView(definition) = &catalog.relations.get(view.name)?.definition else { return None };
-    let event_time = event_time(catalog, &view.design.question.source);
-    Some((Window::of(&view.design, event_time.as_deref())?, definition.restate_after))
-}
-
-/// The time column of a table of events.
-pub(in crate::materialize) fn event_time(catalog: &CatalogSnapshot, table: &str) -> Option<String> {
-    match &catalog.relations.get(table)?.definition {
-        Definition::Table(table) => match &table.kind {
-            TableKind::Event { event_time, .. } => Some(event_time.clone()),
-            TableKind::Plain | TableKind::Snapshot { .. } => None,
-        },
-        Definition::View(_) | Definition::MaterializedView(_) | Definition::Endpoint(_) => None,
-    }
+    Ok(())
 }
 
 /// A commit that may have brought late rows: its place, and the time before which its rows are late.
@@ -99,23 +73,6 @@ fn late_commits(commits: &[CommittedRows], window: &Window, restate_after: Span)
 fn by_end(cause: &[Late]) -> Vec<&[Late]> {
     let alike: Vec<&[Late]> = cause.chunk_by(|a, b| a.end == b.end).collect();
     if alike.len() <= ENDS_MAX { alike } else { cause.chunks(cause.len().div_ceil(ENDS_MAX)).collect() }
-}
-
-/// Groups that are only counted.
-#[derive(Default)]
-struct Unlisted {
-    groups: u64,
-    late_events: u64,
-    versions: Option<(u64, u64)>,
-}
-
-impl Unlisted {
-    fn add(&mut self, groups: u64, late_events: u64, (first, last): (u64, u64)) {
-        self.groups += groups;
-        self.late_events += late_events;
-        let (least, most) = self.versions.unwrap_or((first, last));
-        self.versions = Some((least.min(first), most.max(last)));
-    }
 }
 
 /// Groups of late rows: the keys, then [`rollup::LATE_COLUMNS`].
@@ -144,10 +101,11 @@ struct Search<'a> {
     view: &'a ViewAt<'a>,
     window: Window,
     commits: Vec<CommittedRows>,
+    /// Rows of the source that do not pass it are looked at elsewhere.
+    within: Option<Expr>,
     stored: &'a Arc<TableSnapshot>,
     cancel: &'a CancellationToken,
-    listed: Vec<Restatement>,
-    unlisted: Unlisted,
+    listing: &'a mut Listing,
 }
 
 impl Search<'_> {
@@ -155,12 +113,12 @@ impl Search<'_> {
     async fn look_at(&mut self, cause: &[Late]) -> Result<(), MaterializeError> {
         let Some(groups) = self.groups(cause).await? else { return Ok(()) };
         match self.restated(cause, &groups).await {
-            Ok(restated) => self.listed.extend(restated),
+            Ok(restated) => restated.into_iter().for_each(|group| self.listing.list(group)),
             Err(error) if error.kind() == Kind::Cancelled => return Err(error),
             // Such as a total beyond BIGINT, which readers of the group are told.
             Err(error) => {
                 tracing::warn!(view = self.view.name, error = %chain(&error), "values of late groups not told");
-                self.unlisted.add(groups.count(), groups.late_events(), self.versions(cause));
+                self.sum_up(cause, &groups);
             }
         }
         Ok(())
@@ -173,7 +131,7 @@ impl Search<'_> {
         let mut found = self.parts.engine.open_rollup(plan, self.cancel.clone()).await?;
         let keys = self.view.design.keys.len();
         let mut kept: Vec<RecordBatch> = Vec::new();
-        let mut room = LISTED_MAX.saturating_sub(self.listed.len());
+        let mut room = self.listing.room();
         while let Some(batch) = found.try_next().await.map_err(QueryError::from)? {
             let taken = batch.num_rows().min(room);
             room -= taken;
@@ -182,7 +140,7 @@ impl Search<'_> {
             }
             if taken < batch.num_rows() {
                 let rest = Groups { rows: batch.slice(taken, batch.num_rows() - taken), keys };
-                self.unlisted.add(rest.count(), rest.late_events(), self.versions(cause));
+                self.sum_up(cause, &rest);
             }
         }
         let Some(first) = kept.first() else { return Ok(None) };
@@ -206,14 +164,16 @@ impl Search<'_> {
                 continue;
             }
             restated.push(Restatement {
+                cause: Cause::LateEvents,
                 group_key: Some(key),
                 window_start: starts.get(row).copied().flatten(),
                 old_value,
                 new_value,
                 source: design.question.source.clone(),
-                first_version: groups.number(row, 1),
-                last_version: groups.number(row, 2),
+                first_version: Some(groups.number(row, 1)),
+                last_version: Some(groups.number(row, 2)),
                 late_events: groups.number(row, 0),
+                removed_events: 0,
                 groups: 1,
             });
         }
@@ -224,9 +184,7 @@ impl Search<'_> {
     fn window_starts(&self, cause: &[Late], groups: &Groups) -> Result<Vec<Option<Timestamp>>, MaterializeError> {
         let end = cause.last().map_or(Timestamp::default(), |late| late.end);
         let Some(key) = self.window.key(end) else { return Ok(Vec::new()) };
-        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let starts = cast(groups.rows.column(key), &micros).map_err(|error| internal(&error))?;
-        Ok(starts.as_primitive::<TimestampMicrosecondType>().iter().map(|start| start.map(Timestamp)).collect())
+        times(groups.rows.column(key))
     }
 
     /// Everything that was committed before the late rows of `cause`, of the windows that begin at `starts`; and the same with
@@ -235,7 +193,10 @@ impl Search<'_> {
         let design = &self.view.design;
         let (first, last) = (starts.iter().flatten().min(), starts.iter().flatten().max());
         let end = cause.iter().map(|late| late.end).max().unwrap_or_default();
-        let windows = self.window.between(first.copied(), end);
+        let mut windows = self.window.between(first.copied(), end);
+        if let Some(within) = &self.within {
+            windows = windows.and(within.clone());
+        }
         let stored = scan("stored", self.stored.provider());
         let mut without = match (self.window.key(end), first, last) {
             (Some(key), Some(first), Some(last)) => vec![rollup::stored_between(design, stored, (key, *first, *last))],
@@ -261,7 +222,7 @@ impl Search<'_> {
             let commits = late.iter().filter_map(|late| self.commits.get(late.place));
             let rows = scan(&format!("commit_{}", versions.0), CommittedRows::provider(commits)?);
             let end = late.iter().map(|late| late.end).min()?;
-            Some(CommitRows { versions, rows, end })
+            Some(CommitRows { versions, rows, end, within: self.within.clone() })
         };
         by_end(cause).into_iter().filter_map(rows).collect()
     }
@@ -282,37 +243,19 @@ impl Search<'_> {
         Ok(values)
     }
 
+    fn sum_up(&mut self, cause: &[Late], groups: &Groups) {
+        let events = Events { late: groups.late_events(), removed: 0 };
+        let versions = self.versions(cause);
+        self.listing.sum_up(Cause::LateEvents, groups.count(), events, Some(versions));
+    }
+
     fn versions(&self, cause: &[Late]) -> (u64, u64) {
         let version = |late: Option<&Late>| late.and_then(|late| self.commits.get(late.place)).map(|one| one.version.0);
         (version(cause.first()).unwrap_or_default(), version(cause.last()).unwrap_or_default())
     }
-
-    /// What was found, the groups that are not listed as one row behind the others.
-    fn told(self) -> Vec<Restatement> {
-        let Self { view, mut listed, unlisted, .. } = self;
-        if let Some((first_version, last_version)) = unlisted.versions {
-            listed.push(Restatement {
-                group_key: None,
-                window_start: None,
-                old_value: None,
-                new_value: None,
-                source: view.design.question.source.clone(),
-                first_version,
-                last_version,
-                late_events: unlisted.late_events,
-                groups: unlisted.groups,
-            });
-        }
-        let groups: u64 = listed.iter().map(|row| row.groups).sum();
-        if groups > 0 {
-            let labels = [("view", view.name)];
-            metrics().count("view_restatements", "Groups changed by late events after restate_after", &labels, groups);
-        }
-        listed
-    }
 }
 
-fn narrowed(piece: Piece, windows: &datafusion::logical_expr::Expr) -> Piece {
+fn narrowed(piece: Piece, windows: &Expr) -> Piece {
     match piece {
         Piece::Base { rows, within } => {
             let within = within.map_or(windows.clone(), |within| within.and(windows.clone()));
@@ -322,25 +265,8 @@ fn narrowed(piece: Piece, windows: &datafusion::logical_expr::Expr) -> Piece {
     }
 }
 
-fn scan(table: &str, rows: Arc<dyn TableProvider>) -> Scan {
+pub(super) fn scan(table: &str, rows: Arc<dyn TableProvider>) -> Scan {
     Scan { table: table.into(), source: provider_as_source(rows) }
-}
-
-/// One JSON object per row.
-fn json(names: &[String], columns: &[ArrayRef]) -> Result<Vec<String>, MaterializeError> {
-    let fields = names.iter().zip(columns).map(|(name, column)| Field::new(name, column.data_type().clone(), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let written = RecordBatch::try_new(schema, columns.to_vec()).and_then(|batch| {
-        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
-        writer.write(&batch)?;
-        writer.finish()?;
-        String::from_utf8(writer.into_inner()).map_err(|error| ArrowError::JsonError(error.to_string()))
-    });
-    Ok(written.map_err(|error| internal(&error))?.lines().map(str::to_owned).collect())
-}
-
-fn internal(error: &ArrowError) -> MaterializeError {
-    QueryError::Internal { message: format!("cannot tell what was restated: {error}") }.into()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Restatements: what late events change of windows that had been over for a while, and that somebody may have billed from.
+//! Restatements: what refreshes change of windows that had been over for a while, and that somebody may have billed from.
 //!
 //! ```text
-//! new rows of the source, by commit ─► late rows of each ─► their groups ─► answers without and with them (`find`)
-//!                                                              └─► the info of the refresh's own commit ─► carried (`log`)
+//! new rows of the source, by commit ─► late rows of each ─► their groups ─► answers without and with them (`find`)    ─┐
+//! stored rows that others take the place of: removed events, rebuilds ────► answers of both, compared     (`replaced`) ─┤
+//! partitions that are made anew ──────────────────────────────────────────► rows of both, compared        (`partitions`) ┤
+//!                                                          the info of the refresh's own commit ─► carried (`log`) ◄────┘
 //! ```
 //! A row is late when its group's window of time was over for longer than `restate_after` when the row was *committed*: readers saw
 //! it from then on, whenever the view is refreshed. The work follows the late rows: commits whose statistics rule them out are
@@ -10,12 +12,22 @@
 //!
 //! RUN-1: what a refresh restates stands in the commit that restates it, so both are there or neither, once.
 //!
-//! Not here: a view that is built again as a whole restates nothing by itself; it has the answers it had.
+//! Nothing is told of what a table's `retention` takes away, which was agreed when the table was made; of views kept by the full
+//! strategy; and of a view that is made anew from tables whose log is gone, or because another view below it was changed.
 
 mod find;
+mod listing;
 mod log;
+mod partitions;
 mod record;
+mod replaced;
+mod terms;
+mod values;
 
-pub(super) use find::{event_time, find};
+pub(super) use find::find;
+pub(super) use listing::Listing;
 pub(super) use log::RestatementLog;
-pub(super) use record::{follow, put};
+pub(super) use partitions::find_partitions;
+pub(super) use record::{Restatement, follow, put};
+pub(super) use replaced::{Rebuilt, Replaced, find_replaced};
+pub(super) use terms::event_time;

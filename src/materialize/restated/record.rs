@@ -25,11 +25,45 @@ const RESTATED: &str = "adlake.restated";
 /// Where that commit's info has them.
 const INFO: &str = "restated";
 
-/// One group that a refresh changed after its window had been over for longer than the view's `restate_after`; or, without
-/// `group_key`, all such groups of the refresh that are not listed.
+/// What a refresh changed a group by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::materialize) enum Cause {
+    /// Events that were committed late.
+    #[default]
+    LateEvents,
+    /// Times from which events were removed; others may have come late there in the same refresh.
+    RemovedEvents,
+    /// Rows of the tables below that came or went: of a view kept by partitions they are not told apart.
+    ChangedRows,
+    /// REFRESH … FULL or BETWEEN, that found other values than were stored.
+    Rebuild,
+}
+
+impl Cause {
+    /// In `system.restatements`.
+    fn words(self) -> &'static str {
+        match self {
+            Self::LateEvents => "late events",
+            Self::RemovedEvents => "removed events",
+            Self::ChangedRows => "changed rows",
+            Self::Rebuild => "rebuild",
+        }
+    }
+
+    fn is_of_late_events(&self) -> bool {
+        *self == Self::LateEvents
+    }
+}
+
+/// One group (of a view kept by partitions: one partition) that a refresh changed after its window had been over for longer than
+/// the view's `restate_after`; or, without `group_key`, all such groups of the refresh and cause that are not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::materialize) struct Restatement {
-    /// The group's keys and its aggregates before and after, as JSON objects. `old_value` is missing when there was no such group.
+    #[serde(default, skip_serializing_if = "Cause::is_of_late_events")]
+    pub cause: Cause,
+    /// The group's keys and its aggregates before and after, as JSON objects; of a partition JSON arrays of the rows that only one
+    /// of both has. A value is missing when there was, or is, no such group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,13 +72,23 @@ pub(in crate::materialize) struct Restatement {
     pub old_value: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_value: Option<String>,
-    /// The table whose late events did it, the first and the last of its commits that brought some, and how many there were.
+    /// The table whose events did it (of several tables, their names), the first and the last of its commits that brought or took
+    /// some (of several tables: missing), and how many came late.
     pub source: String,
-    pub first_version: u64,
-    pub last_version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_version: Option<u64>,
     pub late_events: u64,
+    /// How many fewer events the group has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub removed_events: u64,
     /// 1; more where groups are not listed.
     pub groups: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The info of a commit that restates something.
@@ -137,8 +181,8 @@ pub(in crate::materialize) fn batch(restated: &[(String, Restated)]) -> Result<R
     let text = |pick: fn(&Restatement) -> Option<&String>| -> ArrayRef {
         Arc::new(each().map(|(.., row)| pick(row)).collect::<StringArray>())
     };
-    let number = |pick: fn(&Restatement) -> u64| -> ArrayRef {
-        Arc::new(each().map(|(.., row)| i64::try_from(pick(row)).ok()).collect::<Int64Array>())
+    let number = |pick: fn(&Restatement) -> Option<u64>| -> ArrayRef {
+        Arc::new(each().map(|(.., row)| i64::try_from(pick(row)?).ok()).collect::<Int64Array>())
     };
     let times = |values: Vec<Option<i64>>| -> ArrayRef {
         Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))
@@ -153,9 +197,12 @@ pub(in crate::materialize) fn batch(restated: &[(String, Restated)]) -> Result<R
         text(|row| Some(&row.source)),
         number(|row| row.first_version),
         number(|row| row.last_version),
-        number(|row| row.late_events),
-        number(|row| row.groups),
+        // Elsewhere they are not counted.
+        number(|row| (row.cause == Cause::LateEvents).then_some(row.late_events)),
+        number(|row| Some(row.groups)),
         Arc::new(each().map(|(_, commit, _)| i64::try_from(commit.version.0).ok()).collect::<Int64Array>()),
+        Arc::new(each().map(|(.., row)| Some(row.cause.words())).collect::<StringArray>()),
+        number(|row| (row.cause == Cause::RemovedEvents).then_some(row.removed_events)),
     ];
     RecordBatch::try_new(restatements_schema(), arrays)
         .map_err(|error| QueryError::Internal { message: error.to_string() }.into())
@@ -173,5 +220,9 @@ mod tests {
         assert_eq!((info.previous, info.rows.len()), (Some(3), 2));
         assert_eq!(info.rows[0].window_start, Some(Timestamp(60_000_000)));
         assert_eq!(serde_json::to_string(&info).unwrap(), text);
+        let text = r#"{"cause":"removed_events","group_key":"{}","old_value":"{\"n\":2}","source":"a, b","late_events":0,"removed_events":2,"groups":1}"#;
+        let row: Restatement = serde_json::from_str(text).unwrap();
+        assert_eq!((row.cause, row.first_version, row.removed_events), (Cause::RemovedEvents, None, 2));
+        assert_eq!(serde_json::to_string(&row).unwrap(), text);
     }
 }

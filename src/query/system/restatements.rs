@@ -1,5 +1,5 @@
-//! `system.restatements`: groups of materialized views that late events changed after their window had been over for longer than
-//! the view's `restate_after`: old and new value, and which events did it. `materialize` writes them into a Delta table of the lake.
+//! `system.restatements`: groups and partitions of materialized views that changed after their window had been over for longer than
+//! the view's `restate_after`: old and new value, and what did it. `materialize` writes them into a Delta table of the lake.
 
 use std::sync::Arc;
 

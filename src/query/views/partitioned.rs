@@ -57,6 +57,10 @@ pub struct Behind {
     pub dirty: Option<Times>,
     /// When the oldest commit that is not absorbed was made.
     pub since: Option<Timestamp>,
+    /// Tables whose rows have changed since.
+    pub changed: Vec<String>,
+    /// Whether it is known of all tables what has changed since.
+    pub is_told: bool,
 }
 
 /// Looks again at sources that are older than what the view has absorbed: another process has refreshed it.
@@ -113,10 +117,10 @@ pub(in crate::query) async fn behind(
     if design.differs(&stored.columns()).is_some() {
         return Ok(Behind::default());
     }
-    let mut behind = Behind { dirty: Some(Times::default()), ..Behind::default() };
+    let mut behind = Behind { dirty: Some(Times::default()), is_told: true, ..Behind::default() };
     for table in design.tables() {
         let Some(source) = sources.get(table) else {
-            behind.dirty = None;
+            (behind.dirty, behind.is_told) = (None, false);
             continue;
         };
         let absorbed = absorbed_version(stored, design.fingerprint, source.path);
@@ -133,12 +137,13 @@ pub(in crate::query) async fn behind(
             }
         };
         let Some(changed) = changed else {
-            behind.dirty = None;
+            (behind.dirty, behind.is_told) = (None, false);
             continue;
         };
         if changed.is_empty() {
             continue;
         }
+        behind.changed.push(table.to_owned());
         behind.since = behind.since.into_iter().chain(changed.first_committed_at).min();
         let is_whole = design.lineage.whole.iter().any(|whole| whole == table);
         let mut dirty = behind.dirty.take().filter(|_| !is_whole);

@@ -27,6 +27,8 @@ pub struct Pending {
     pub dirty_rows: u64,
     /// When the oldest commit that is not absorbed was made.
     pub since: Option<Timestamp>,
+    /// What the log says of it; none: nothing has changed.
+    pub changed: Option<ChangedFiles>,
 }
 
 impl Pending {
@@ -62,11 +64,12 @@ pub async fn pending(
         since: changed.first_committed_at,
         ..Pending::default()
     };
-    if changed.removes_rows {
+    if changed.removes_rows() {
         let Some(dirty) = dirty(design, &changed, source) else { return Ok(None) };
         pending.dirty_rows = rows_at(source, dirty.column(), dirty.times());
         pending.dirty = Some(dirty);
     }
+    pending.changed = Some(changed);
     Ok(Some(pending))
 }
 
@@ -96,8 +99,7 @@ pub(super) fn touched(files: impl IntoIterator<Item = FileTimes>) -> Option<Time
 
 /// Rows of the files that may hold some of these times of `column`.
 pub fn rows_at(snapshot: &TableSnapshot, column: &str, times: &Times) -> u64 {
-    let files = snapshot.file_times(column).into_iter();
-    files.filter(|(_, file)| may_hold(file, times)).map(|(summary, _)| summary.rows).sum()
+    snapshot.rows_of(column, |file| may_hold(file, times))
 }
 
 /// Whether a file may have rows of these times.

@@ -69,24 +69,23 @@ fn absorbed_by(fingerprint: u64, source_path: &str) -> String {
 
 /// Of a commit after which the stored rows are of the design with this fingerprint and hold these versions of its sources, by
 /// the paths of those.
-pub fn absorbing<'a>(fingerprint: u64, sources: impl IntoIterator<Item = (&'a str, i64)>) -> Vec<Transaction> {
-    let absorbed = |(path, version)| Transaction { app_id: absorbed_by(fingerprint, path), version };
+pub fn absorbing<'a>(fingerprint: u64, sources: impl IntoIterator<Item = (&'a str, TableVersion)>) -> Vec<Transaction> {
+    let absorbed = |(path, version): (&str, TableVersion)| Transaction {
+        app_id: absorbed_by(fingerprint, path),
+        version: i64::try_from(version.0).unwrap_or(i64::MAX),
+    };
     let of_design = Transaction { app_id: DESIGN.to_owned(), version: fingerprint.cast_signed() };
     sources.into_iter().map(absorbed).chain([of_design]).collect()
 }
 
 /// The version of the source that the stored rows hold; none when they are not of this source and design. A design that comes
 /// back, as when a view below is changed and changed back, finds its old version in the log, but the rows of another.
-pub fn absorbed(stored: &TableSnapshot, fingerprint: u64, source_path: &str) -> Option<i64> {
+pub fn absorbed_version(stored: &TableSnapshot, fingerprint: u64, source_path: &str) -> Option<TableVersion> {
     let of_design = stored.transaction_version(DESIGN);
     // Rows of earlier versions of the program do not say theirs.
     let is_of_design = of_design.is_none_or(|of| of == fingerprint.cast_signed());
-    stored.transaction_version(&absorbed_by(fingerprint, source_path)).filter(|_| is_of_design)
-}
-
-/// [`absorbed`] as a version.
-pub(super) fn absorbed_version(stored: &TableSnapshot, fingerprint: u64, source_path: &str) -> Option<TableVersion> {
-    u64::try_from(absorbed(stored, fingerprint, source_path)?).ok().map(TableVersion)
+    let absorbed = stored.transaction_version(&absorbed_by(fingerprint, source_path)).filter(|_| is_of_design)?;
+    u64::try_from(absorbed).ok().map(TableVersion)
 }
 
 /// One snapshot of each table, and of the stored rows of views over them; rows of views kept incrementally may be as old as

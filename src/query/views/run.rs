@@ -1,4 +1,5 @@
-//! The query of a view that is kept by partitions, over tables pinned once and run for one time after another.
+//! What a view that is kept by partitions is made of, pinned once: which times are behind, and its query, run for one time after
+//! another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,12 +20,11 @@ use crate::query::planner::{Planner, parse};
 use crate::query::statement::query::{Threads, open_plan};
 use crate::query::tables::{Relations, references};
 use crate::query::viewer::Viewer;
-use crate::rollup::{Needed, PartitionDesign, Strategy, Times};
+use crate::rollup::{Needed, PartitionDesign, Spread, Strategy, Times};
 use crate::storage::{FileTimes, Table, TableSnapshot, TableVersion};
 
-/// See the module. Tables are at their newest versions, the stored rows at one that holds none newer.
-pub struct PartitionRun {
-    engine: Arc<Inner>,
+/// The tables at their newest versions, the stored rows at one that holds none newer.
+pub struct PartitionAt {
     pub design: Arc<PartitionDesign>,
     /// The view's own rows, before.
     pub stored: Arc<TableSnapshot>,
@@ -34,6 +34,12 @@ pub struct PartitionRun {
     pub seen: Timestamp,
     sources: BTreeMap<String, (String, Arc<TableSnapshot>)>,
     files: Vec<Files>,
+}
+
+/// The same with the query over these tables.
+pub struct PartitionRun {
+    pub at: PartitionAt,
+    engine: Arc<Inner>,
     plan: LogicalPlan,
 }
 
@@ -44,51 +50,39 @@ struct Files {
 }
 
 impl Files {
-    /// `rows` of each file that rows of these times of the view may depend on.
-    fn sum(&self, times: &Times, rows: impl Fn(&(u64, FileTimes), &Times) -> u64) -> u64 {
+    /// Rows of the files that rows of these times of the view may depend on.
+    fn rows_in(&self, times: &Times) -> u64 {
         let times = times.widened(self.needed.before, self.needed.after);
-        self.files.iter().filter(|(_, file)| may_hold(file, &times)).map(|file| rows(file, &times)).sum()
+        self.files.iter().filter(|(_, file)| may_hold(file, &times)).map(|(rows, _)| *rows).sum()
+    }
+
+    fn spread(&self) -> Spread {
+        let between = |(rows, file): &(u64, FileTimes)| match file {
+            FileTimes::Between { earliest, latest, .. } => Some((earliest.micros(), latest.micros(), *rows)),
+            FileTimes::NoRows | FileTimes::Without | FileTimes::Unknown => None,
+        };
+        let unknown = self.files.iter().filter(|(_, file)| *file == FileTimes::Unknown).map(|(rows, _)| *rows);
+        Spread::of(self.files.iter().filter_map(between), unknown.sum())
     }
 }
 
-impl PartitionRun {
+impl PartitionAt {
     /// Tables, with the folder and the version that is read.
     pub fn sources(&self) -> impl Iterator<Item = (&str, &str, TableVersion)> {
         self.sources.iter().map(|(name, (path, snapshot))| (name.as_str(), path.as_str(), snapshot.version()))
     }
 
-    /// The rows of these times, whole grains of the design; `None`: all rows. Runs inside the caller's work: takes no turn, has no
-    /// time limit of its own and is not in `system.queries`.
-    ///
-    /// # Errors
-    /// As for a query.
-    pub async fn open(
-        &self,
-        times: Option<Times>,
-        cancel: CancellationToken,
-    ) -> Result<SendableRecordBatchStream, QueryError> {
-        let (plan, design) = (self.plan.clone(), self.design.clone());
-        let make = move || match times {
-            None => Ok(plan),
-            Some(times) => design.restricted(plan, &times),
-        };
-        open_plan(&self.engine, make, Threads::All, cancel).await
-    }
-
     /// Rows of the files that these times of the view depend on, each scan for itself.
     pub fn rows_in(&self, times: &Times) -> u64 {
-        let of_times = self.files.iter().map(|scan| scan.sum(times, |(rows, _), _| *rows));
+        let of_times = self.files.iter().map(|scan| scan.rows_in(times));
         let whole = self.design.lineage.whole.iter().filter_map(|name| self.sources.get(name));
         of_times.chain(whole.map(|(_, snapshot)| snapshot.row_count())).fold(0, u64::saturating_add)
     }
 
-    /// About how many rows of these files have such times, as if each file had its rows at regular intervals.
-    pub fn rows_about(&self, times: &Times) -> u64 {
-        let share = |(rows, file): &(u64, FileTimes), times: &Times| match file {
-            FileTimes::Between { earliest, latest, .. } => times.share(earliest.micros(), latest.micros(), *rows),
-            FileTimes::NoRows | FileTimes::Without | FileTimes::Unknown => *rows,
-        };
-        self.files.iter().map(|scan| scan.sum(times, share)).fold(0, u64::saturating_add)
+    /// Times to be worked through at once, each of about so many rows.
+    pub fn pieces(&self, times: &Times, rows_max: u64) -> Vec<Times> {
+        let scans: Vec<(&Needed, Spread)> = self.files.iter().map(|scan| (&scan.needed, scan.spread())).collect();
+        self.design.pieces(times, rows_max, &scans)
     }
 
     /// The times at which the view may have rows; `None`: they cannot be told.
@@ -100,16 +94,42 @@ impl PartitionRun {
         }
         self.design.whole(all)
     }
+
+    /// The times at which there may be stored rows; `None`: they cannot be told.
+    pub fn stored_times(&self) -> Option<Times> {
+        let files = self.stored.file_times(&self.design.key).into_iter().map(|(_, times)| times);
+        self.design.whole(touched(files)?)
+    }
+}
+
+impl PartitionRun {
+    /// The rows of these times, whole grains of the design; `None`: all rows. Runs inside the caller's work: takes no turn, has no
+    /// time limit of its own and is not in `system.queries`.
+    ///
+    /// # Errors
+    /// As for a query.
+    pub async fn open(
+        &self,
+        times: Option<Times>,
+        cancel: CancellationToken,
+    ) -> Result<SendableRecordBatchStream, QueryError> {
+        let (plan, design) = (self.plan.clone(), self.at.design.clone());
+        let make = move || match times {
+            None => Ok(plan),
+            Some(times) => design.restricted(plan, &times),
+        };
+        open_plan(&self.engine, make, Threads::All, cancel).await
+    }
 }
 
 /// Pins what the view called `name` is made of; `None`: it is not kept by partitions, or the catalog has changed meanwhile.
 ///
 /// # Errors
 /// Tables that cannot be opened; a query that no longer works.
-pub(in crate::query) async fn pin_run(
+pub(in crate::query) async fn pin_partitions(
     engine: &Arc<Inner>,
     (name, path, view): (&str, &str, &MaterializedViewDefinition),
-) -> Result<Option<PartitionRun>, QueryError> {
+) -> Result<Option<(PartitionAt, Relations)>, QueryError> {
     let table = engine.lake.open_table(path).await?;
     let stored = table.refresh().await?;
     let catalog = engine.catalog.snapshot();
@@ -118,8 +138,7 @@ pub(in crate::query) async fn pin_run(
     for path in paths(&catalog, (name, design))?.into_values() {
         engine.lake.open_table(path).await?.refresh().await?;
     }
-    let statement = parse(&view.query)?;
-    let relations = Relations::pinned(engine, references(&statement)?, &Viewer::trusted()).await?;
+    let relations = Relations::pinned(engine, references(&parse(&view.query)?)?, &Viewer::trusted()).await?;
     // Rows of a query that reads otherwise are not to be stored as the design's.
     if relations.catalog().version != catalog.version {
         return Ok(None);
@@ -140,6 +159,19 @@ pub(in crate::query) async fn pin_run(
     let at = sources.iter().map(|(name, (path, snapshot))| (name.as_str(), SourceAt { path, snapshot })).collect();
     let behind = behind(engine, design, &stored, &at).await?;
     let seen = relations.data_as_of;
+    Ok(Some((PartitionAt { design: design.clone(), stored, table, behind, seen, sources, files }, relations)))
+}
+
+/// The same with the query, planned over these tables.
+///
+/// # Errors
+/// As [`pin_partitions`].
+pub(in crate::query) async fn pin_run(
+    engine: &Arc<Inner>,
+    (name, path, view): (&str, &str, &MaterializedViewDefinition),
+) -> Result<Option<PartitionRun>, QueryError> {
+    let Some((at, relations)) = pin_partitions(engine, (name, path, view)).await? else { return Ok(None) };
+    let statement = parse(&view.query)?;
     let state = engine.shared.state_at(engine.clock.now());
     let planning = async move {
         // Views below are looked through, as when it was decided how this one is kept.
@@ -147,11 +179,10 @@ pub(in crate::query) async fn pin_run(
         Ok::<_, QueryError>((plan, relations.catalog().clone()))
     };
     let (plan, catalog) = engine.shared.cpu.spawn(planning).await??;
-    if !design.fits(&plan, &|name| kind_of(&catalog, name)) {
+    if !at.design.fits(&plan, &|name| kind_of(&catalog, name)) {
         return Err(QueryError::Invalid { message: format!("what '{name}' reads has changed; refresh it again") });
     }
-    let (engine, design) = (engine.clone(), design.clone());
-    Ok(Some(PartitionRun { engine, design, stored, table, behind, seen, sources, files, plan }))
+    Ok(Some(PartitionRun { at, engine: engine.clone(), plan }))
 }
 
 /// The definition of a view and the folder of its rows.

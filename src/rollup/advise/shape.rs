@@ -11,7 +11,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, lit};
 
 use crate::rollup::partials::column;
 use crate::rollup::question::{Call, Function, Question};
-use crate::rollup::time::{Cut, Ranges, TimeKey};
+use crate::rollup::ranges::Ranges;
+use crate::rollup::time::{Cut, TimeKey};
 
 /// Units that `date_trunc` cuts times to, coarsest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

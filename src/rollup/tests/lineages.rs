@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::lab::{decided, plan, session};
-use crate::rollup::{Needed, StoredLayout, Strategy, Times, Wanted};
+use crate::rollup::{Needed, Spread, StoredLayout, Strategy, Times, Wanted};
 
 /// `day by 1 day: f.ts, g.ts -7d +0s, whole other`, or the reason why it is kept otherwise.
 async fn lineage(sql: &str) -> String {
@@ -51,6 +51,24 @@ async fn groups_by_a_cut_of_time_depend_on_the_rows_of_that_time() {
     check(seoul, "day by 1 day: f.ts -9 hours -9 hours").await;
     let weeks = "SELECT date_trunc('month', date_trunc('week', ts)) AS m, count(DISTINCT k) FROM f GROUP BY 1";
     check(weeks, "m by 1 hour: f.ts +38 days").await;
+}
+
+/// The grain is that of the side which the column is of.
+#[tokio::test]
+async fn semi_joins_show_the_columns_of_one_side() {
+    for (join, first, second) in [("RIGHT SEMI", "f", "g"), ("RIGHT ANTI", "f", "g"), ("LEFT SEMI", "g", "f")] {
+        let cut = |table: &str| match table {
+            "g" => "SELECT date_trunc('day', ts) AS day, k FROM g",
+            _ => "SELECT date_trunc('month', ts) AS month, k FROM f",
+        };
+        let (one, other) = (cut(first), cut(second));
+        let sql = format!(
+            "SELECT day, g.k FROM ({one}) AS {first} {join} JOIN ({other}) AS {second} ON f.k = g.k AND \
+             f.month = date_trunc('month', g.day)"
+        );
+        let found = lineage(&sql).await;
+        assert!(found.starts_with("day by 1 day: "), "{found} of {sql}");
+    }
 }
 
 #[tokio::test]
@@ -232,9 +250,17 @@ async fn a_change_touches_what_depends_on_it() {
     ] {
         assert!(shown.contains(&expected), "{expected} is not in\n{shown}");
     }
-    let pieces = design.pieces(&Times::between(DAY / 2, 4 * DAY), 2, &|times| {
-        times.ranges().iter().map(|(from, to)| ((to - from + DAY - 1) / DAY) as u64).sum()
-    });
-    let pieces: Vec<_> = pieces.iter().map(|piece| piece.ranges()).collect();
-    assert_eq!(pieces, [[(DAY / 2, 2 * DAY)], [(2 * DAY, 4 * DAY)]]);
+    // One row on every day.
+    let days = || Spread::of((-20..20).map(|day| (day * DAY, day * DAY + DAY - 1, 1)), 0);
+    let pieces = |rows_max: u64, scans: &[&str]| -> Vec<Vec<(i64, i64)>> {
+        let scans: Vec<_> = scans.iter().map(|table| (of(table), days())).collect();
+        let pieces = design.pieces(&Times::between(DAY / 2, 4 * DAY), rows_max, &scans);
+        pieces.iter().map(|piece| piece.ranges().to_vec()).collect()
+    };
+    assert_eq!(pieces(2, &["g"]), [[(DAY / 2, 2 * DAY)], [(2 * DAY, 4 * DAY)]]);
+    assert_eq!(pieces(9, &["g"]), [[(DAY / 2, 4 * DAY)]]);
+    // Seven days before the piece are read once for it; alone each day reads eight.
+    assert_eq!(pieces(9, &["f"]), [[(DAY / 2, 2 * DAY)], [(2 * DAY, 4 * DAY)]]);
+    assert_eq!(pieces(11, &["f"]), [[(DAY / 2, 4 * DAY)]]);
+    assert_eq!(pieces(0, &["f"]).len(), 4);
 }

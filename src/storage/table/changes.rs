@@ -55,9 +55,6 @@ pub struct ChangedFiles {
     pub rows_added: u64,
     /// When the first of `commits` was made, by the clock of who made it; `None` without one.
     pub first_committed_at: Option<Timestamp>,
-    /// Whether rows went: of `from`, or rows that came after `from` and went before `to`. The rows added do not tell the
-    /// whole difference then, and may hold some that went again after they were rewritten.
-    pub removes_rows: bool,
     pub(super) snapshot: Arc<TableSnapshot>,
     pub(super) files: Vec<Arc<DataFile>>,
     removed: Vec<Arc<RemovedFile>>,
@@ -68,7 +65,13 @@ pub struct ChangedFiles {
 impl ChangedFiles {
     /// Whether both versions have the same rows.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && !self.removes_rows
+        self.files.is_empty() && !self.removes_rows()
+    }
+
+    /// Whether rows went: of `from`, or rows that came after `from` and went before `to`. The rows added do not tell the
+    /// whole difference then, and may hold some that went again after they were rewritten.
+    pub fn removes_rows(&self) -> bool {
+        !self.removed.is_empty()
     }
 
     /// Exactly the rows added, in the columns of `to` (null where a row is older than a column); `None` when there are none.
@@ -97,7 +100,7 @@ impl fmt::Debug for ChangedFiles {
             .field("to", &self.to)
             .field("commits", &self.commits)
             .field("rows_added", &self.rows_added)
-            .field("removes_rows", &self.removes_rows)
+            .field("removes_rows", &self.removes_rows())
             .field("files", &self.files.len())
             .finish_non_exhaustive()
     }
@@ -135,7 +138,6 @@ impl Table {
             commits: count,
             rows_added: files.iter().filter_map(|file| file.rows()).sum(),
             first_committed_at,
-            removes_rows: !removed.is_empty(),
             snapshot: to.clone(),
             files,
             removed,

@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
 use object_store::path::Path;
 
 use super::{ChangedFiles, TableVersion};
 use crate::base::Timestamp;
-use crate::storage::TableSnapshot;
 use crate::storage::index::DataFile;
 use crate::storage::scan::LakeTable;
+use crate::storage::{FileTimes, TableSnapshot};
 
 /// What one commit brought.
 #[derive(Clone)]
@@ -55,11 +54,10 @@ impl CommittedRows {
 
     /// Whether some row may have a time before `moment` in `column`; false only where statistics rule it out.
     pub fn may_be_before(&self, column: &str, moment: Timestamp) -> bool {
-        let place = self.snapshot.index().layout().ordered().index_of(column).ok();
-        let least = |file: &DataFile| file.statistics.column_statistics.get(place?)?.min_value.get_value().cloned();
-        self.files.iter().any(|file| match least(file) {
-            Some(ScalarValue::TimestampMicrosecond(Some(least), _)) => least < moment.micros(),
-            _ => true,
+        self.files.iter().any(|file| match self.snapshot.times_in(file, column) {
+            FileTimes::NoRows | FileTimes::Without => false,
+            FileTimes::Between { earliest, .. } => earliest < moment,
+            FileTimes::Unknown => true,
         })
     }
 

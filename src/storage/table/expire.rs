@@ -11,6 +11,7 @@ use std::time::Duration;
 use datafusion::common::ScalarValue;
 
 use super::Table;
+use super::removal::Rows;
 use super::rewrite::{FileChange, RewriteReport};
 use crate::base::{Span, Timestamp};
 use crate::storage::index::DataFile;
@@ -38,7 +39,7 @@ impl Table {
             ("files".to_owned(), report.files_in.into()),
             ("rows".to_owned(), report.rows.into()),
         ]);
-        let change = FileChange { removed, added: Vec::new(), loses_rows: true, operation: "RETENTION", info };
+        let change = FileChange { removed, added: Vec::new(), rows: Rows::Leave, operation: "RETENTION", info };
         report.committed = self.commit_change(change).await?.is_some();
         Ok(report)
     }

@@ -26,6 +26,7 @@ mod history;
 mod log;
 mod log_cleanup;
 mod presence;
+mod preview;
 mod removal;
 mod replace;
 mod request;

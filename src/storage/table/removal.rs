@@ -5,11 +5,10 @@
 //! Source: <https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file> (`stats` of `remove`)
 
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use datafusion::common::stats::Precision;
 
 use super::action::RemoveFile;
-use super::write::bound_json;
+use super::write::StatsText;
 use crate::base::Timestamp;
 use crate::storage::TableSnapshot;
 use crate::storage::index::DataFile;
@@ -38,24 +37,18 @@ fn stats(base: &TableSnapshot, file: &DataFile) -> String {
     let fields = base.index().layout().ordered().fields();
     let times = fields.iter().zip(&file.statistics.column_statistics);
     let times = times.filter(|(field, _)| matches!(field.data_type(), DataType::Timestamp(..)));
-    let (mut parts, mut mins, mut maxs, mut nulls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    if let Precision::Exact(rows) = file.statistics.num_rows {
-        parts.push(format!("\"numRecords\":{rows}"));
-    }
+    let exact = |count: &Precision<usize>| match count {
+        Precision::Exact(count) => Some(*count),
+        Precision::Inexact(_) | Precision::Absent => None,
+    };
+    let mut stats = StatsText::new(exact(&file.statistics.num_rows));
     for (field, column) in times {
-        let name = serde_json::Value::from(field.name().as_str());
-        let bound = |value: &Precision<ScalarValue>| {
-            value.get_value().and_then(bound_json).map(|bound| format!("{name}:{bound}"))
-        };
-        mins.extend(bound(&column.min_value));
-        maxs.extend(bound(&column.max_value));
-        if let Precision::Exact(count) = column.null_count {
-            nulls.push(format!("{name}:{count}"));
+        stats.bounds(field.name(), (column.min_value.get_value(), column.max_value.get_value()));
+        if let Some(count) = exact(&column.null_count) {
+            stats.nulls(field.name(), count);
         }
     }
-    let named = [("minValues", mins), ("maxValues", maxs), ("nullCount", nulls)];
-    parts.extend(named.iter().map(|(name, values)| format!("\"{name}\":{{{}}}", values.join(","))));
-    format!("{{{}}}", parts.join(","))
+    stats.text()
 }
 
 /// A path as the log writes it: URL-encoded.

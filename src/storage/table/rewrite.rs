@@ -77,8 +77,8 @@ pub struct RewriteReport {
 pub(super) struct FileChange {
     pub removed: Vec<Arc<DataFile>>,
     pub added: Vec<StagedFile>,
-    /// Whether rows go away with the removed files.
-    pub loses_rows: bool,
+    /// What becomes of the rows of the removed files.
+    pub rows: Rows,
     pub operation: &'static str,
     pub info: BTreeMap<String, serde_json::Value>,
 }
@@ -158,7 +158,7 @@ impl Table {
         let change = FileChange {
             removed: work.files,
             added: staged,
-            loses_rows: false,
+            rows: Rows::Stay,
             operation: "OPTIMIZE",
             info: info_of(&report),
         };
@@ -203,8 +203,7 @@ impl Table {
     fn change_actions(&self, base: &TableSnapshot, change: &FileChange, commit_id: Uuid) -> Vec<Action> {
         let at = self.parts.clock.now().max(base.committed_at());
         let info = CommitInfo::new(change.operation, at, commit_id, change.info.clone());
-        let rows = if change.loses_rows { Rows::Leave } else { Rows::Stay };
-        let removed = change.removed.iter().map(|file| Action::Remove(removal(base, file, (rows, at))));
+        let removed = change.removed.iter().map(|file| Action::Remove(removal(base, file, (change.rows, at))));
         let added = change.added.iter().map(|file| Action::Add(file.add.clone()));
         std::iter::once(Action::CommitInfo(info)).chain(removed).chain(added).collect()
     }

@@ -59,7 +59,7 @@ async fn appends_are_told_commit_by_commit() {
         assert_eq!(added(&lab, &changes(table, 3).await).await, Ok((30..40).collect()));
         let files = known(changes(table, 2).await);
         assert_eq!((files.from.0, files.to.0, files.commits, files.rows_added), (2, 4, 2, 20));
-        assert_eq!((files.first_committed_at, files.removes_rows, files.is_empty()), (Some(times[2]), false, false));
+        assert_eq!((files.first_committed_at, files.removes_rows(), files.is_empty()), (Some(times[2]), false, false));
         let none = known(changes(table, 4).await);
         assert_eq!((none.commits, none.first_committed_at, none.is_empty()), (0, None, true));
         assert!(none.provider().is_none());
@@ -101,7 +101,7 @@ async fn compaction_between_neither_hides_nor_repeats_rows() {
         assert_eq!(added(&lab, &changes(table, 2).await).await, Ok(vec![2, 3, 4, 5]));
         assert_eq!(added(&lab, &changes(table, 5).await).await, Ok(vec![4, 5]));
         assert_eq!(added(&lab, &changes(table, 6).await).await, Ok(vec![5]));
-        assert!(!known(changes(table, 2).await).removes_rows);
+        assert!(!known(changes(table, 2).await).removes_rows());
     }
 }
 
@@ -110,7 +110,7 @@ async fn replaced_rows_are_removed_rows() {
     let lab = lab().await;
     let table = lab.lake.create_table(&clicks()).await.unwrap();
     replace(&table, rows(0, 3)).await;
-    assert!(!known(changes(&table, 0).await).removes_rows, "there was nothing to remove");
+    assert!(!known(changes(&table, 0).await).removes_rows(), "there was nothing to remove");
     append(&table, 3, 5).await;
     replace(&table, rows(10, 12)).await;
     append(&table, 12, 13).await;
@@ -118,14 +118,14 @@ async fn replaced_rows_are_removed_rows() {
         for from in 0..3 {
             let files = changes(table, from).await;
             assert_eq!(added(&lab, &files).await, Ok(vec![10, 11, 12]), "files that came and went are not given");
-            assert!(known(files).removes_rows, "since version {from}");
+            assert!(known(files).removes_rows(), "since version {from}");
         }
         assert_eq!(added(&lab, &changes(table, 3).await).await, Ok(vec![12]));
-        assert!(!known(changes(table, 3).await).removes_rows);
+        assert!(!known(changes(table, 3).await).removes_rows());
     }
     table.commit(CommitRequest { mode: CommitMode::Replace, ..request(Vec::new()) }).await.unwrap();
     let files = known(changes(&table, 4).await);
-    assert_eq!((files.removes_rows, files.rows_added, files.is_empty()), (true, 0, false));
+    assert_eq!((files.removes_rows(), files.rows_added, files.is_empty()), (true, 0, false));
 }
 
 #[tokio::test]
@@ -139,9 +139,9 @@ async fn retention_removes_rows() {
     for table in [&table, &reopened(&lab).await] {
         let files = changes(table, 1).await;
         assert_eq!(added(&lab, &files).await, Ok(vec![72]));
-        assert!(known(files).removes_rows);
-        assert!(known(changes(table, 0).await).removes_rows, "came and went");
-        assert!(!known(changes(table, 2).await).removes_rows);
+        assert!(known(files).removes_rows());
+        assert!(known(changes(table, 0).await).removes_rows(), "came and went");
+        assert!(!known(changes(table, 2).await).removes_rows());
     }
 }
 
@@ -248,8 +248,8 @@ async fn every_pair_of_versions_adds_up() {
             let elsewhere = known(reader.changes(from.version(), to).await.unwrap());
             assert_eq!(format!("{files:?}"), format!("{elsewhere:?}"));
             let (old, mut new) = (lab.numbers(from.provider()).await, lab.numbers(to.provider()).await);
-            assert_eq!(files.removes_rows, !files.times_removed("event_time").is_empty());
-            if files.removes_rows {
+            assert_eq!(files.removes_rows(), !files.times_removed("event_time").is_empty());
+            if files.removes_rows() {
                 assert!(to.rows_removed_since(from));
                 let elsewhere = |numbers: &[i64]| -> Vec<i64> {
                     numbers.iter().copied().filter(|number| !is_touched(&files, *number)).collect()

@@ -75,7 +75,7 @@ async fn named_files_go_and_no_others() {
     assert_eq!(table.history(1).await.unwrap()[0].operation, "FOLD");
     let changes = table.changes(TableVersion(4), &table.current()).await.unwrap();
     let TableChanges::Known(files) = changes else { panic!("{changes:?}") };
-    assert_eq!((files.removes_rows, files.rows_added), (true, 1));
+    assert_eq!((files.removes_rows(), files.rows_added), (true, 1));
 }
 
 #[tokio::test]

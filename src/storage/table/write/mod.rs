@@ -26,7 +26,7 @@ mod value;
 
 pub(crate) use measure::encoded_bytes;
 pub use slices::Slice;
-pub(super) use value::bound_json;
+pub(super) use stats::StatsText;
 
 use std::sync::Arc;
 

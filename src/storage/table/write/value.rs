@@ -31,7 +31,7 @@ pub(super) fn partition_text(column: &str, values: &ArrayRef, row: usize) -> Res
 }
 
 /// A bound as JSON; `None` for types and values that statistics leave out.
-pub(in crate::storage::table) fn bound_json(value: &ScalarValue) -> Option<String> {
+pub(super) fn bound_json(value: &ScalarValue) -> Option<String> {
     match value {
         ScalarValue::Utf8(Some(text)) => serde_json::to_string(text).ok(),
         ScalarValue::Float32(Some(number)) if number.is_finite() => serde_json::to_string(number).ok(),
