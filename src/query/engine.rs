@@ -32,7 +32,7 @@ use super::viewer::Viewer;
 use super::views::{Designs, PartitionRun, pin_run, view_called};
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
-use crate::base::{Clock, Sealed, Tasks, Timestamp};
+use crate::base::{Classify, Clock, Kind, Sealed, Tasks, Timestamp};
 use crate::catalog::{Catalog, Create, Definition, Plan};
 use crate::rollup::{self, Decision, Design, Scan};
 use crate::storage::{Lake, TableVersion};
@@ -216,7 +216,9 @@ impl Engine {
         let viewer = Viewer::of(engine, &session, endpoint.as_deref())?;
         let now = engine.clock.now();
         let allowance = viewer.allowance(engine);
-        let watch = engine.registry.begin(&sql, &session, &cancel, (now, allowance.concurrent_statements))?;
+        let at_once = allowance.concurrent_statements.filter(|_| !statement::ends_others(&sql));
+        let watch = engine.registry.begin(&sql, &session, &cancel, (now, at_once))?;
+        let run = watch.run.clone();
         let mut work = Work {
             engine: engine.clone(),
             limit: engine.limit_of(&session),
@@ -231,7 +233,10 @@ impl Engine {
             progress,
             now,
         };
-        let outcome = statement::run(&mut work, &sql).await;
+        let outcome = statement::run(&mut work, &sql).await.map_err(|error| match error.kind() {
+            Kind::Cancelled => run.why_cancelled(),
+            _ => error,
+        });
         match (&outcome, work.watch.take()) {
             (Ok(_), Some(watch)) => watch.succeed(),
             (Err(error), Some(watch)) => watch.fail(error),

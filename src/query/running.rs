@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -56,14 +56,14 @@ impl Origin {
 }
 
 /// A caller, by whatever token: a user of ours, or one of the identity provider's of that name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Principal {
     pub(super) user: String,
     pub(super) is_external: bool,
 }
 
 impl Principal {
-    fn of(identity: &Identity) -> Self {
+    pub(super) fn of(identity: &Identity) -> Self {
         Self { user: identity.user.clone(), is_external: identity.external.is_some() }
     }
 }
@@ -81,6 +81,7 @@ pub(super) struct Run {
     pub(super) is_cut: bool,
     pub(super) started_at: Timestamp,
     pub(super) cancel: CancellationToken,
+    killed: AtomicBool,
     stopwatch: Stopwatch,
     rows: AtomicU64,
     progress: Mutex<(State, Option<String>)>,
@@ -90,6 +91,20 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn state(&self) -> State {
         self.progress.lock().0
+    }
+
+    /// Tells it to end because of KILL QUERY.
+    pub(super) fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.cancel.cancel();
+    }
+
+    /// What its client is told when its token says that it is to end.
+    pub(super) fn why_cancelled(&self) -> QueryError {
+        match self.killed.load(Ordering::Acquire) {
+            true => QueryError::Killed,
+            false => QueryError::Cancelled,
+        }
     }
 
     /// What went wrong, for people.
@@ -104,6 +119,12 @@ impl Run {
     pub(super) fn elapsed(&self) -> Duration {
         self.elapsed.lock().unwrap_or_else(|| self.stopwatch.elapsed())
     }
+}
+
+/// What [`Registry::find`] finds.
+pub(super) struct Found {
+    pub(super) run: Arc<Run>,
+    pub(super) is_running: bool,
 }
 
 /// All statements of an engine.
@@ -140,6 +161,7 @@ impl Registry {
             is_cut: text.chars().nth(SQL_KEPT).is_some(),
             started_at: now,
             cancel: cancel.child_token(),
+            killed: AtomicBool::new(false),
             stopwatch: Stopwatch::start(),
             rows: AtomicU64::new(0),
             progress: Mutex::new((State::Waiting, None)),
@@ -170,6 +192,16 @@ impl Registry {
         })
     }
 
+    /// A statement that runs, or one that ended lately.
+    pub(super) fn find(&self, id: &QueryId) -> Option<Found> {
+        let running = self.running.lock().get(id).cloned().map(|run| Found { run, is_running: true });
+        running.or_else(|| {
+            let finished = self.finished.lock();
+            let run = finished.iter().find(|run| run.id == *id)?;
+            Some(Found { run: run.clone(), is_running: false })
+        })
+    }
+
     /// Running statements, then finished ones, newest first.
     pub(super) fn list(&self) -> Vec<Arc<Run>> {
         let mut runs: Vec<Arc<Run>> = self.running.lock().values().cloned().collect();
@@ -179,8 +211,9 @@ impl Registry {
     }
 
     fn end(&self, run: &Arc<Run>) {
-        self.running.lock().remove(&run.id);
+        // Whoever finds it in neither waits here.
         let mut finished = self.finished.lock();
+        self.running.lock().remove(&run.id);
         finished.push_front(run.clone());
         finished.truncate(self.kept);
     }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::QueryError;
 use super::admission::Permit;
 use super::fault::external;
-use super::running::{State, Watch};
+use super::running::{Run, State, Watch};
 use super::runtime::{Shared, panicked};
 use crate::auth::Allowance;
 use crate::base::ByteSize;
@@ -112,36 +112,48 @@ pub(super) fn start(
     schema: SchemaRef,
     held: Held,
 ) -> SendableRecordBatchStream {
-    let (cancel, limit) = (held.cancel.clone(), held.limit);
+    let told = Told {
+        cancel: held.cancel.clone(),
+        limit: held.limit,
+        run: held.watch.as_ref().map(|watch| watch.run.clone()),
+    };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let rows = Rows { plan, task: shared.task(), schema: schema.clone(), sender };
     shared.cpu.detach(drive(rows, held));
-    Box::pin(RecordBatchStreamAdapter::new(schema, received(receiver, cancel, limit)))
+    Box::pin(RecordBatchStreamAdapter::new(schema, received(receiver, told)))
 }
 
 type Batch = Result<RecordBatch, DataFusionError>;
 
 /// What the caller reads. It watches token and time itself: a plan that computes for long without giving way learns of them
 /// late, the caller must not.
-fn received(
-    receiver: mpsc::Receiver<Batch>,
-    cancel: CancellationToken,
-    limit: Limit,
-) -> impl Stream<Item = Batch> + Send + 'static {
+fn received(receiver: mpsc::Receiver<Batch>, told: Told) -> impl Stream<Item = Batch> + Send + 'static {
     stream::unfold(Some(receiver), move |open| {
-        let cancel = cancel.clone();
+        let Told { cancel, limit, run } = told.clone();
         async move {
             let mut receiver = open?;
             let next = tokio::select! {
                 biased;
                 next = receiver.recv() => next?,
-                () = cancel.cancelled() => Err(external(QueryError::Cancelled)),
+                () = cancel.cancelled() => Err(external(why_cancelled(run.as_deref()))),
                 () = tokio::time::sleep_until(limit.deadline) => Err(external(limit.error())),
             };
             let open = next.is_ok().then_some(receiver);
             Some((next, open))
         }
     })
+}
+
+/// What tells a stream to end early.
+#[derive(Clone)]
+struct Told {
+    cancel: CancellationToken,
+    limit: Limit,
+    run: Option<Arc<Run>>,
+}
+
+fn why_cancelled(run: Option<&Run>) -> QueryError {
+    run.map_or(QueryError::Cancelled, Run::why_cancelled)
 }
 
 struct Rows {
@@ -160,7 +172,7 @@ async fn drive(rows: Rows, held: Held) {
     let running = AssertUnwindSafe(forward(rows, watch.as_ref(), most)).catch_unwind();
     let outcome = tokio::select! {
         biased;
-        () = cancel.cancelled() => Err(QueryError::Cancelled),
+        () = cancel.cancelled() => Err(why_cancelled(watch.as_ref().map(|watch| &*watch.run))),
         () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
         () = sender.closed() => Err(QueryError::Cancelled),
         ended = running => ended.unwrap_or_else(|payload| Err(panicked(&*payload))),

@@ -5,6 +5,7 @@ mod conform;
 mod delete;
 mod insert;
 mod inspect;
+mod kill;
 pub(super) mod query;
 mod security;
 mod set;
@@ -119,6 +120,7 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
         Statement::Maintain(maintain) => change::maintain(work, maintain).await,
         Statement::Security(statement) => security::run(work, *statement).await,
         Statement::Replay(replay) => change::replay(work, replay).await,
+        Statement::Kill { query_id } => kill::kill(work, &query_id),
         Statement::Create(create) => change::create(work, *create).await,
         Statement::Drop(drop) => change::drop_object(work, drop).await,
         Statement::AlterAddColumn(alter) => change::add_column(work, alter).await,
@@ -147,11 +149,17 @@ pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> 
         | Statement::Drop(_)
         | Statement::AlterAddColumn(_)
         | Statement::Maintain(_)
+        | Statement::Kill { .. }
         | Statement::Security(_)
         | Statement::AlterOptions(_)
         | Statement::Set { .. }
         | Statement::Reset { .. } => Ok(command(StatementKind::Command)),
     }
+}
+
+/// Whether the statement ends others: who has as many running as they may must be able to.
+pub(super) fn ends_others(sql: &str) -> bool {
+    sql.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("KILL"))
 }
 
 /// Parses a statement with its `?` numbered; a syntax error has its place in the text as the user wrote it.
