@@ -222,6 +222,7 @@ impl Engine {
         let mut work = Work {
             engine: engine.clone(),
             limit: engine.limit_of(&session),
+            whose: run.caller.clone(),
             cancel: watch.run.cancel.clone(),
             query_id: watch.run.id.clone(),
             watch: Some(watch),

@@ -6,7 +6,7 @@
 //! engine ─► statement/ ─► tables (names, snapshots) ─► planner ─► stream ─► Answer
 //!              ├─► ddl/ ─► catalog, storage            functions/, system/ are what SQL sees
 //!              ├─► advise ─► rollup
-//!              └─► Commands (ingest, materialize)      admission, running, runtime hold the limits
+//!              └─► Commands (ingest, materialize)      admission, turns, running, runtime hold the limits
 //! ```
 
 // what callers see
@@ -44,6 +44,7 @@ mod depth;
 mod growth;
 mod running;
 mod runtime;
+mod turns;
 mod with;
 
 pub use answer::{Answer, Outcome, QueryId};

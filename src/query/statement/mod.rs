@@ -22,6 +22,7 @@ use super::engine::Inner;
 use super::placeholders::number_placeholders;
 use super::running::{State, Watch};
 use super::stream::Limit;
+use super::turns::Whose;
 use super::viewer::Viewer;
 use super::{Answer, Outcome, Params, Prepared, Progress, QueryError, QueryId, Reach, Session, StatementKind};
 use crate::auth::Allowance;
@@ -35,6 +36,8 @@ pub(super) struct Work {
     pub(super) engine: Arc<Inner>,
     pub(super) session: Arc<Session>,
     pub(super) viewer: Viewer,
+    /// Whose turns it takes.
+    pub(super) whose: Whose,
     /// How much of it the viewer may ask for.
     pub(super) allowance: Allowance,
     pub(super) params: Params,
@@ -66,6 +69,7 @@ impl Work {
             engine: self.engine.clone(),
             session: self.session.clone(),
             viewer: self.viewer.clone(),
+            whose: self.whose.clone(),
             allowance: self.allowance,
             params: self.params.clone(),
             declared: self.declared.clone(),

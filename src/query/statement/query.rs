@@ -76,7 +76,7 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     let names = references(&question.statement)?;
     let permit = match reads_only_system(&names) {
         true => None,
-        false => Some(work.engine.admission.enter().await?),
+        false => Some(work.engine.admission.enter(&work.whose).await?),
     };
     work.enter(State::Planning);
     let named = if question.is_explain() { names.clone() } else { Vec::new() };
