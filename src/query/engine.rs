@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::admission::Admission;
 use super::ddl;
 use super::depth::check_depth;
+use super::memory::{self, Accounts};
 use super::placeholders::check_parameters;
 use super::running::Registry;
 use super::runtime::Shared;
@@ -62,6 +63,7 @@ pub(super) struct Inner {
     pub(super) shared: Shared,
     pub(super) admission: Admission,
     pub(super) registry: Arc<Registry>,
+    pub(super) accounts: Accounts,
     pub(super) columns: Columns,
     pub(super) designs: Designs,
     pub(super) verifier: Verifier,
@@ -140,6 +142,7 @@ impl Engine {
         Ok(Engine(Arc::new(Inner {
             admission: Admission::new(&config),
             registry: Registry::new(config.history),
+            accounts: Accounts::default(),
             columns: Columns::default(),
             designs: Designs::default(),
             verifier: Verifier::new(&lake, config.verify_concurrent),
@@ -191,8 +194,8 @@ impl Engine {
     /// As [`Engine::execute`], as far as planning goes.
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
-        let limit = self.0.limit_of(session);
         let viewer = Viewer::of(&self.0, session, None)?;
+        let limit = self.0.limit_of(session).of_role(viewer.allowance(&self.0).run_time);
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
@@ -219,10 +222,12 @@ impl Engine {
         let at_once = allowance.concurrent_statements.filter(|_| !statement::ends_others(&sql));
         let watch = engine.registry.begin(&sql, &session, &cancel, (now, at_once))?;
         let run = watch.run.clone();
+        let whose = run.caller.clone();
         let mut work = Work {
             engine: engine.clone(),
-            limit: engine.limit_of(&session),
-            whose: run.caller.clone(),
+            limit: engine.limit_of(&session).of_role(allowance.run_time),
+            task: memory::task_of(engine, &whose, allowance),
+            whose,
             cancel: watch.run.cancel.clone(),
             query_id: watch.run.id.clone(),
             watch: Some(watch),

@@ -6,7 +6,7 @@
 //! engine ─► statement/ ─► tables (names, snapshots) ─► planner ─► stream ─► Answer
 //!              ├─► ddl/ ─► catalog, storage            functions/, system/ are what SQL sees
 //!              ├─► advise ─► rollup
-//!              └─► Commands (ingest, materialize)      admission, turns, running, runtime hold the limits
+//!              └─► Commands (ingest, materialize)      admission, turns, memory, running, runtime hold the limits
 //! ```
 
 // what callers see
@@ -42,6 +42,7 @@ mod system;
 mod admission;
 mod depth;
 mod growth;
+mod memory;
 mod running;
 mod runtime;
 mod turns;

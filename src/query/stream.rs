@@ -28,8 +28,8 @@ use super::fault::external;
 use super::running::{Run, State, Watch};
 use super::runtime::{Shared, panicked};
 use crate::auth::Allowance;
-use crate::base::ByteSize;
 use crate::base::clock::deadline_after;
+use crate::base::{ByteSize, Span};
 
 /// Batches computed ahead of the reader.
 const BATCHES_AHEAD: usize = 4;
@@ -39,16 +39,29 @@ const BATCHES_AHEAD: usize = 4;
 pub(super) struct Limit {
     pub(super) deadline: Instant,
     pub(super) allowed: Duration,
+    by_role: bool,
 }
 
 impl Limit {
     pub(super) fn starting_now(allowed: Duration) -> Self {
         let far = Duration::from_secs(365 * 24 * 3600);
-        Self { deadline: deadline_after(allowed.min(far)).into(), allowed }
+        Self { deadline: deadline_after(allowed.min(far)).into(), allowed, by_role: false }
+    }
+
+    /// The same, or what the caller's roles allow where that is less.
+    pub(super) fn of_role(self, most: Option<Span>) -> Self {
+        match most.map(Span::duration).filter(|most| *most < self.allowed) {
+            Some(most) => Self { by_role: true, ..Self::starting_now(most) },
+            None => self,
+        }
     }
 
     pub(super) fn error(&self) -> QueryError {
-        QueryError::Timeout { limit: crate::base::Span(self.allowed).to_string() }
+        let limit = Span(self.allowed).to_string();
+        match self.by_role {
+            true => QueryError::Timeout { limit: format!("{limit}, the most your roles allow (auth.limits)") },
+            false => QueryError::Timeout { limit },
+        }
     }
 }
 
@@ -101,6 +114,15 @@ pub(super) struct Held {
     pub(super) cancel: CancellationToken,
     pub(super) limit: Limit,
     pub(super) most: Most,
+    /// Memory pool, spill folder and object stores.
+    pub(super) task: Arc<TaskContext>,
+}
+
+impl Held {
+    /// Of work inside another statement, or of the process itself: no turn, no place in the list, the memory of all.
+    pub(super) fn inside(shared: &Shared, cancel: CancellationToken, limit: Limit) -> Self {
+        Self { watch: None, permit: None, cancel, limit, most: Most::default(), task: shared.task() }
+    }
 }
 
 /// Starts a plan; its rows come from the returned stream.
@@ -118,7 +140,7 @@ pub(super) fn start(
         run: held.watch.as_ref().map(|watch| watch.run.clone()),
     };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    let rows = Rows { plan, task: shared.task(), schema: schema.clone(), sender };
+    let rows = Rows { plan, task: held.task.clone(), schema: schema.clone(), sender };
     shared.cpu.detach(drive(rows, held));
     Box::pin(RecordBatchStreamAdapter::new(schema, received(receiver, told)))
 }
@@ -165,7 +187,7 @@ struct Rows {
 
 async fn drive(rows: Rows, held: Held) {
     let sender = rows.sender.clone();
-    let Held { watch, permit, cancel, limit, most } = held;
+    let Held { watch, permit, cancel, limit, most, task: _ } = held;
     if let Some(watch) = &watch {
         watch.enter(State::Running);
     }

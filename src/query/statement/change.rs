@@ -135,7 +135,7 @@ pub(super) fn context(work: &Work) -> CommandContext {
         cancel: work.cancel.clone(),
         progress: work.progress.clone().unwrap_or_else(|| Arc::new(Silent)),
         reach: work.reach(),
-        task: work.engine.shared.task(),
+        task: work.task.clone(),
     }
 }
 

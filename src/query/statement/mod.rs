@@ -15,6 +15,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::execution::TaskContext;
 use tokio_util::sync::CancellationToken;
 
 use super::authorise::authorise;
@@ -36,10 +37,12 @@ pub(super) struct Work {
     pub(super) engine: Arc<Inner>,
     pub(super) session: Arc<Session>,
     pub(super) viewer: Viewer,
-    /// Whose turns it takes.
+    /// Whose turns and memory it takes.
     pub(super) whose: Whose,
     /// How much of it the viewer may ask for.
     pub(super) allowance: Allowance,
+    /// Memory pool, spill folder and object stores of its plans.
+    pub(super) task: Arc<TaskContext>,
     pub(super) params: Params,
     pub(super) declared: Vec<FieldRef>,
     pub(super) progress: Option<Arc<dyn Progress>>,
@@ -70,6 +73,7 @@ impl Work {
             session: self.session.clone(),
             viewer: self.viewer.clone(),
             whose: self.whose.clone(),
+            task: self.task.clone(),
             allowance: self.allowance,
             params: self.params.clone(),
             declared: self.declared.clone(),

@@ -3,6 +3,7 @@
 mod at_random;
 mod credentials;
 mod derived;
+mod fairness;
 mod kill;
 mod limits;
 mod matrix;
