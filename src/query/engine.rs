@@ -141,7 +141,7 @@ impl Engine {
         let shared = Shared::start(&config, &lake)?;
         Ok(Engine(Arc::new(Inner {
             admission: Admission::new(&config),
-            registry: Registry::new(config.history),
+            registry: Registry::new(config.history, config.slow_after),
             accounts: Accounts::default(),
             columns: Columns::default(),
             designs: Designs::default(),

@@ -21,6 +21,7 @@ pub mod state;
 // a statement's way
 mod advise;
 mod ddl;
+mod digest;
 mod fault;
 mod params;
 mod placeholders;

@@ -3,8 +3,8 @@
 //! A [`Run`] is shared by whoever works on the statement; its [`Watch`] ends it exactly once, on the last drop at the latest.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Origin, QueryError, QueryId, Session};
 use crate::auth::Identity;
-use crate::base::{Classify, Kind, Stopwatch, Timestamp};
+use crate::base::{Classify, Kind, Span, Stopwatch, Timestamp};
 use crate::catalog::redacted;
 use crate::telemetry::metrics;
 
@@ -82,6 +82,8 @@ pub(super) struct Run {
     pub(super) started_at: Timestamp,
     pub(super) cancel: CancellationToken,
     killed: AtomicBool,
+    /// See [`plan_digest`](super::digest::plan_digest).
+    pub(super) plan: OnceLock<String>,
     stopwatch: Stopwatch,
     rows: AtomicU64,
     progress: Mutex<(State, Option<String>)>,
@@ -132,11 +134,17 @@ pub(super) struct Registry {
     running: Mutex<HashMap<QueryId, Arc<Run>>>,
     finished: Mutex<VecDeque<Arc<Run>>>,
     kept: usize,
+    slow_after: Span,
 }
 
 impl Registry {
-    pub(super) fn new(kept: usize) -> Arc<Self> {
-        Arc::new(Self { running: Mutex::default(), finished: Mutex::default(), kept })
+    pub(super) fn new(kept: usize, slow_after: Span) -> Arc<Self> {
+        Arc::new(Self { running: Mutex::default(), finished: Mutex::default(), kept, slow_after })
+    }
+
+    /// Whether that is long for a statement.
+    pub(super) fn is_slow(&self, elapsed: Duration) -> bool {
+        !self.slow_after.duration().is_zero() && elapsed >= self.slow_after.duration()
     }
 
     /// Lists a new statement; it is listed as running until its [`Watch`] ends.
@@ -162,6 +170,7 @@ impl Registry {
             started_at: now,
             cancel: cancel.child_token(),
             killed: AtomicBool::new(false),
+            plan: OnceLock::new(),
             stopwatch: Stopwatch::start(),
             rows: AtomicU64::new(0),
             progress: Mutex::new((State::Waiting, None)),
@@ -267,6 +276,9 @@ impl Watch {
             &[("origin", origin)],
             elapsed.as_secs_f64(),
         );
+        if self.registry.is_slow(elapsed) {
+            note_slow(run, state, elapsed);
+        }
         match state {
             State::Failed(Kind::Internal | Kind::DataLoss) => {
                 tracing::error!(query_id = %run.id, origin, sql = run.sql, error = run.error(), "statement failed");
@@ -277,6 +289,14 @@ impl Watch {
             }
         }
     }
+}
+
+/// Without its text, which may hold anybody's values.
+fn note_slow(run: &Run, state: State, elapsed: Duration) {
+    let (origin, rows, elapsed_ms) = (run.origin.as_str(), run.rows(), elapsed.as_millis());
+    metrics().count("queries_slow", "Statements that took query.slow_after or longer", &[("origin", origin)], 1);
+    let plan = run.plan.get().map(String::as_str);
+    tracing::warn!(query_id = %run.id, user = run.user, origin, state = state.as_str(), elapsed_ms, rows, plan, "slow statement");
 }
 
 impl Drop for Watch {
@@ -300,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_statement_ends_once_and_is_remembered() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, Span::from_secs(0));
         begin(&registry, "first").succeed();
         begin(&registry, "second").fail(&QueryError::Invalid { message: "no".to_owned() });
         drop(begin(&registry, "third"));
@@ -313,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_caller_has_so_many_running_and_others_are_not_counted() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, Span::from_secs(0));
         let begin = |user: &str, token: &str| {
             let identity = Identity { user: user.to_owned(), token: Some(token.to_owned()), external: None };
             let session = Session::of_caller("s", identity, Origin::Http);
@@ -329,8 +349,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_slow_is_set_and_zero_is_nothing() {
+        let never = Registry::new(2, Span::from_secs(0));
+        assert!(!never.is_slow(Duration::from_secs(1_000_000)));
+        let registry = Registry::new(2, Span::from_secs(1));
+        assert!(!registry.is_slow(Duration::from_millis(999)) && registry.is_slow(Duration::from_secs(1)));
+    }
+
+    #[test]
     fn cancel_reaches_running_statements_only() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, Span::from_secs(0));
         let watch = begin(&registry, "x");
         let id = watch.run.id.clone();
         assert!(registry.cancel(&id));

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
+use crate::query::digest::plan_digest;
 use crate::query::engine::{Inner, PinnedQuery};
 use crate::query::leak::{Guard, guarded};
 use crate::query::params::{self, may_have_parameters};
@@ -98,6 +99,8 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     let planned = physical(&work.engine, question, relations, work.now, use_views).await?;
     let Planned { plan, is_repeatable, data_as_of, answered } = planned;
     if let Some(watch) = &work.watch {
+        // A query is planned once.
+        let _set = watch.run.plan.set(plan_digest(plan.as_ref()));
         verification::submit(&work.engine, &watch.run, answered);
     }
     let most = work.allowance.into();
