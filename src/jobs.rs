@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | follow the catalog | every 500 ms | `Catalog::refresh`: definitions changed by other processes take effect here within a second |
 //! | follow users and roles | every 500 ms | `Directory::refresh`: the same for users, roles, tokens, grants and policies |
+//! | write the audit | every `audit.write_interval`, at once when half of `audit.queue_length` waits | `AuditLog::flush` |
 //! | note uses of tokens | every minute | `Directory::store_uses` |
 //! | maintain tables | every `maintenance.interval`, at once while files wait to be merged | `Maintainer::turn` for every table, one after another, on the engine's threads |
 //! | watch landing folders | every `ingest.landing_interval` (buckets: `ingest.landing_bucket_interval`) | `Ingestor::poll_landing` per table: new files are loaded |
@@ -21,7 +22,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Directory;
+use crate::auth::{AUDIT_PATH, AuditConfig, AuditLog, Directory};
 use crate::base::{Span, Stopwatch, Tasks, chain};
 use crate::catalog::{Catalog, CatalogSnapshot, Definition, TableKind};
 use crate::ingest::{IngestConfig, Ingestor, REJECTS_PATH};
@@ -33,11 +34,18 @@ use crate::storage::{Maintainer, Subject};
 const CATALOG_POLL: Duration = Duration::from_millis(500);
 const TOKEN_USES: Duration = Duration::from_secs(60);
 
+/// How long rows of tables of our own are kept.
+#[derive(Clone, Copy)]
+struct Keep {
+    restatements: Span,
+    audit: Span,
+}
+
 /// Starts every job; they end with `tasks`. Tables are maintained as far as `maintainer` is told to.
 pub fn start(
     catalog: &Arc<Catalog>,
     engine: &Engine,
-    (maintainer, views): (&Arc<Maintainer>, &MaterializeConfig),
+    (maintainer, views, audit): (&Arc<Maintainer>, &MaterializeConfig, &AuditConfig),
     tasks: &Tasks,
 ) {
     tasks.spawn("follow-catalog", follow_catalog(catalog.clone(), tasks.clone()));
@@ -46,7 +54,7 @@ pub fn start(
             catalog: catalog.clone(),
             engine: engine.clone(),
             maintainer: maintainer.clone(),
-            keep_restatements: views.keep_restatements,
+            keep: Keep { restatements: views.keep_restatements, audit: audit.retention },
         };
         tasks.spawn("maintain-tables", job.run(every, tasks.clone()));
     }
@@ -76,6 +84,29 @@ pub fn start_following(directory: &Arc<Directory>, read_only: bool, tasks: &Task
         while pause(&stop, TOKEN_USES).await {
             if let Err(error) = directory.store_uses().await {
                 tracing::warn!(error = %chain(&error), "cannot store when tokens were used; trying again later");
+            }
+        }
+    });
+}
+
+/// Starts writing what callers did; ends with `tasks`. What is recorded later is the stop's to write.
+pub fn start_auditing(audit: &Arc<AuditLog>, every: Span, tasks: &Tasks) {
+    let (audit, stop) = (audit.clone(), tasks.stop_signal());
+    tasks.spawn("write-audit", async move {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(every.duration()) => {}
+                () = audit.crowded(), if !failing => {}
+            }
+            match audit.flush().await {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::error!(error = %chain(&error), "cannot write the audit; trying again, further rows wait");
+                }
+                Err(_) => {}
             }
         }
     });
@@ -185,7 +216,7 @@ struct MaintainTables {
     catalog: Arc<Catalog>,
     engine: Engine,
     maintainer: Arc<Maintainer>,
-    keep_restatements: Span,
+    keep: Keep,
 }
 
 impl MaintainTables {
@@ -204,7 +235,7 @@ impl MaintainTables {
 
     /// One turn for every table. Whether more is waiting.
     async fn round(&self, stop: &CancellationToken) -> bool {
-        let subjects = subjects(&self.catalog.snapshot(), self.keep_restatements);
+        let subjects = subjects(&self.catalog.snapshot(), self.keep);
         self.maintainer.forget_all_but(&subjects);
         let mut more = false;
         for subject in subjects {
@@ -223,7 +254,7 @@ impl MaintainTables {
 }
 
 /// Everything that has files: tables, materialized views, and the tables of our own that users see.
-fn subjects(catalog: &CatalogSnapshot, keep_restatements: Span) -> Vec<Subject> {
+fn subjects(catalog: &CatalogSnapshot, keep: Keep) -> Vec<Subject> {
     let of_catalog = catalog.relations.values().filter_map(|object| {
         let retention = match &object.definition {
             Definition::Table(table) => match &table.kind {
@@ -234,6 +265,11 @@ fn subjects(catalog: &CatalogSnapshot, keep_restatements: Span) -> Vec<Subject> 
         };
         Some(Subject { path: object.table_path.clone()?, retention })
     });
-    let own = [(REJECTS_PATH, None), (RESTATEMENTS_PATH, Some(keep_restatements)), (VERIFICATIONS_PATH, None)];
+    let own = [
+        (AUDIT_PATH, Some(keep.audit)),
+        (REJECTS_PATH, None),
+        (RESTATEMENTS_PATH, Some(keep.restatements)),
+        (VERIFICATIONS_PATH, None),
+    ];
     of_catalog.chain(own.map(|(path, retention)| Subject { path: path.to_owned(), retention })).collect()
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
 
+use super::audit::AuditLog;
 use super::config::AuthConfig;
 use super::error::AuthError;
 use super::jwt::JwtVerifier;
@@ -71,6 +72,7 @@ pub struct Authenticator {
     verified_jwt: Recent<[u8; 32], Identity>,
     rates: Rates,
     checks: Arc<Semaphore>,
+    audit: OnceLock<Arc<AuditLog>>,
     /// Of a password nobody has: what names without a user are checked against.
     nobody: OnceLock<PasswordHash>,
 }
@@ -88,6 +90,7 @@ impl Authenticator {
             verified_jwt: Recent::new(config.verified_max),
             rates: Rates::default(),
             checks: Arc::new(Semaphore::new(config.password_checks.max(1))),
+            audit: OnceLock::new(),
             nobody: OnceLock::new(),
             config: config.clone(),
         }))
@@ -240,6 +243,18 @@ impl Authenticator {
                 metrics().count("requests_limited", "Requests refused: too many in a second", &[], 1);
             }),
         }
+    }
+
+    /// What callers do is recorded there from now on; a second call changes nothing.
+    pub fn record_in(&self, audit: Arc<AuditLog>) {
+        if self.audit.set(audit).is_err() {
+            tracing::error!("the audit was begun twice; the first stays");
+        }
+    }
+
+    /// None: nothing is recorded.
+    pub fn audit(&self) -> Option<&Arc<AuditLog>> {
+        self.audit.get()
     }
 
     pub fn config(&self) -> &AuthConfig {
