@@ -20,6 +20,7 @@ pub mod session;
 pub mod state;
 // a statement's way
 mod advise;
+mod begin;
 mod ddl;
 mod digest;
 mod fault;
@@ -32,9 +33,11 @@ mod tables;
 mod verification;
 mod views;
 // who may
+mod audit;
 mod authorise;
 mod leak;
 mod protect;
+mod shape;
 mod viewer;
 // what SQL sees
 mod functions;

@@ -3,17 +3,20 @@
 //! A [`Run`] is shared by whoever works on the statement; its [`Watch`] ends it exactly once, on the last drop at the latest.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use datafusion::common::TableReference;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::{self, About};
 use super::{Origin, QueryError, QueryId, Session};
-use crate::auth::Identity;
+use crate::auth::{Authenticator, Identity};
 use crate::base::{Classify, Kind, Span, Stopwatch, Timestamp};
-use crate::catalog::redacted;
+use crate::catalog::{CatalogSnapshot, Statement, redacted};
 use crate::telemetry::metrics;
 
 /// Characters of SQL kept per statement.
@@ -75,7 +78,12 @@ pub(super) struct Run {
     pub(super) user: String,
     /// Who proved to be there; none = the process itself, or anybody.
     pub(super) caller: Option<Principal>,
+    /// The same with the token, when the audit is told of the statement.
+    pub(super) audited: Option<Identity>,
+    /// Where from.
+    pub(super) address: Option<IpAddr>,
     pub(super) origin: Origin,
+    pub(super) about: Mutex<About>,
     /// The first [`SQL_KEPT`] characters.
     pub(super) sql: String,
     pub(super) is_cut: bool,
@@ -109,6 +117,28 @@ impl Run {
         }
     }
 
+    /// What the statement is, and what it names. Of an endpoint's query it is known before.
+    pub(super) fn note(&self, statement: &Statement) {
+        let mut about = self.about.lock();
+        if self.audited.is_some() && *about == About::default() {
+            *about = About::of(statement);
+        }
+    }
+
+    /// What its query names.
+    pub(super) fn note_names(&self, names: &[TableReference]) {
+        let mut about = self.about.lock();
+        if self.audited.is_some() && about.objects.is_empty() {
+            about.objects = names.iter().map(audit::name_of).collect();
+        }
+    }
+
+    /// Something was not found: whether that is because the caller may not know of it.
+    pub(super) fn note_hidden(&self, catalog: &CatalogSnapshot) {
+        let mut about = self.about.lock();
+        about.hidden = about.names_any_of(catalog);
+    }
+
     /// What went wrong, for people.
     pub(super) fn error(&self) -> Option<String> {
         self.progress.lock().1.clone()
@@ -135,11 +165,27 @@ pub(super) struct Registry {
     finished: Mutex<VecDeque<Arc<Run>>>,
     kept: usize,
     slow_after: Span,
+    authenticator: OnceLock<Arc<Authenticator>>,
 }
 
 impl Registry {
     pub(super) fn new(kept: usize, slow_after: Span) -> Arc<Self> {
-        Arc::new(Self { running: Mutex::default(), finished: Mutex::default(), kept, slow_after })
+        Arc::new(Self {
+            running: Mutex::default(),
+            finished: Mutex::default(),
+            kept,
+            slow_after,
+            authenticator: OnceLock::new(),
+        })
+    }
+
+    /// Statements that end are told to its audit; a second call changes nothing.
+    pub(super) fn guard_by(&self, authenticator: Arc<Authenticator>) {
+        let _set = self.authenticator.set(authenticator);
+    }
+
+    fn is_audited(&self) -> bool {
+        self.authenticator.get().is_some_and(|authenticator| authenticator.audit().is_some())
     }
 
     /// Whether that is long for a statement.
@@ -153,7 +199,7 @@ impl Registry {
     /// `TooMany` when the session's caller has `most` running already.
     pub(super) fn begin(
         self: &Arc<Self>,
-        sql: &str,
+        (sql, endpoint): (&str, Option<&str>),
         session: &Session,
         cancel: &CancellationToken,
         (now, most): (Timestamp, Option<u64>),
@@ -164,7 +210,10 @@ impl Registry {
             session_id: session.id.clone(),
             user: session.user.clone(),
             caller: session.caller.as_ref().map(Principal::of),
+            audited: session.caller.clone().filter(|_| self.is_audited()),
+            address: session.address,
             origin: session.origin,
+            about: Mutex::new(endpoint.map(About::call).unwrap_or_default()),
             sql: text.chars().take(SQL_KEPT).collect(),
             is_cut: text.chars().nth(SQL_KEPT).is_some(),
             started_at: now,
@@ -276,6 +325,9 @@ impl Watch {
             &[("origin", origin)],
             elapsed.as_secs_f64(),
         );
+        if let Some(authenticator) = self.registry.authenticator.get() {
+            audit::ended(authenticator, run, state);
+        }
         if self.registry.is_slow(elapsed) {
             note_slow(run, state, elapsed);
         }
@@ -315,7 +367,7 @@ mod tests {
 
     fn begin(registry: &Arc<Registry>, sql: &str) -> Watch {
         let session = Session::new("s", "u", Origin::Repl);
-        registry.begin(sql, &session, &CancellationToken::new(), (Timestamp(1), None)).unwrap()
+        registry.begin((sql, None), &session, &CancellationToken::new(), (Timestamp(1), None)).unwrap()
     }
 
     #[test]
@@ -337,7 +389,7 @@ mod tests {
         let begin = |user: &str, token: &str| {
             let identity = Identity { user: user.to_owned(), token: Some(token.to_owned()), external: None };
             let session = Session::of_caller("s", identity, Origin::Http);
-            registry.begin("x", &session, &CancellationToken::new(), (Timestamp(1), Some(2)))
+            registry.begin(("x", None), &session, &CancellationToken::new(), (Timestamp(1), Some(2)))
         };
         let (first, _second) = (begin("ann", "1").unwrap(), begin("ann", "2").unwrap());
         let _other = begin("bob", "1").unwrap();

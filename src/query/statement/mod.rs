@@ -27,7 +27,7 @@ use super::turns::Whose;
 use super::viewer::Viewer;
 use super::{Answer, Outcome, Params, Prepared, Progress, QueryError, QueryId, Reach, Session, StatementKind};
 use crate::auth::Allowance;
-use crate::base::Timestamp;
+use crate::base::{Classify, Kind, Timestamp};
 use crate::catalog::{Statement, parse_statement};
 
 pub(super) use set::{REWRITE, TIMEOUT};
@@ -106,8 +106,25 @@ fn summary_schema() -> SchemaRef {
 
 /// Runs one statement.
 pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
+    let run = work.watch.as_ref().map(|watch| watch.run.clone());
+    let outcome = dispatched(work, sql).await;
+    let Some(run) = run else { return outcome };
+    outcome.map_err(|error| match error.kind() {
+        Kind::Cancelled => run.why_cancelled(),
+        Kind::NotFound => {
+            run.note_hidden(&work.engine.catalog.snapshot());
+            error
+        }
+        _ => error,
+    })
+}
+
+async fn dispatched(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     let (cancel, limit) = (work.cancel.clone(), work.limit);
     let statement = parse(sql)?;
+    if let Some(watch) = &work.watch {
+        watch.run.note(&statement);
+    }
     authorise(&statement, &work.viewer, &work.engine.catalog.snapshot())?;
     match statement {
         Statement::Query(text) => within(cancel, limit, query::run(work, show::functions(&text))).await,

@@ -75,6 +75,9 @@ impl Question {
 pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     let question = Question::new(sql, &work.params, &work.declared)?;
     let names = references(&question.statement)?;
+    if let Some(watch) = &work.watch {
+        watch.run.note_names(&names);
+    }
     let permit = match reads_only_system(&names) {
         true => None,
         false => Some(work.engine.admission.enter(&work.whose).await?),
