@@ -87,8 +87,9 @@ impl Service {
         let exists = seen && self.catalog().snapshot().relations.contains_key(&command.table);
         let action = decide(&command, exists)?;
         if action == Action::Append {
-            self.check_insert(&session.caller, &command.table)?;
+            self.check_insert(session, &command.table)?;
         } else if access.is_some_and(|access| !access.is_engineer()) {
+            self.noted(session, &command.table).ended(Err(Kind::PermissionDenied));
             return Err(status(Kind::PermissionDenied, "making and replacing tables needs role engineer"));
         }
         let Some(first) = batches.next().await.transpose()? else {

@@ -1,6 +1,7 @@
 //! Users, roles, grants, policies and masks over real connections: principal × protocol × statement.
 
 mod at_random;
+mod audit;
 mod credentials;
 mod derived;
 mod fairness;
@@ -65,7 +66,7 @@ impl Guarded {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let clock = Clock::manual(NOON);
         let running = App::open(loaded(&folder, settings), clock.clone()).await.unwrap().serve().await.unwrap();
-        let admin = format!("Bearer {}", running.first_token.clone().unwrap());
+        let admin = running.first_token.as_ref().map(|token| format!("Bearer {token}")).unwrap_or_default();
         Self { running, client: Client::new(), clock, admin, folder }
     }
 
