@@ -169,12 +169,13 @@ impl App {
         let (http, flight, encryption) = (local(&http_listener)?, local(&flight_listener)?, Encryption::of(&tls));
         let addresses = Addresses { http, flight, encryption };
         self.listeners.serve(addresses, tls.clone());
+        self.start_audit();
         self.leases.set_address(addresses.public(&config.server.advertise));
         self.ingestor.own_by(self.leases.clone());
         self.apply_configured_project().await?;
         let first_token = self.first_token().await?;
         self.follow_identity_provider().await?;
-        jobs::start(&self.catalog, &self.engine, (&self.maintainer, &config.materialize), &self.tasks);
+        jobs::start(&self.catalog, &self.engine, (&self.maintainer, &config.materialize, &config.audit), &self.tasks);
         jobs::start_following(self.authenticator.directory(), config.server.read_only, &self.tasks);
         if !config.server.read_only {
             jobs::start_landing(&self.catalog, &self.ingestor, &config.ingest, &self.tasks);
@@ -218,6 +219,7 @@ impl App {
         if !drained {
             tracing::warn!(grace_ms = grace.as_millis(), "stopped before all accepted work had ended");
         }
+        self.finish_audit().await;
         self.leases.stop().await;
         drained
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::auth::AuthConfig;
+use crate::auth::{AuditConfig, AuthConfig};
 use crate::base::{chain, suggestion};
 use crate::ingest::IngestConfig;
 use crate::materialize::MaterializeConfig;
@@ -44,6 +44,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub flight: FlightConfig,
     pub auth: AuthConfig,
+    pub audit: AuditConfig,
     pub tls: TlsConfig,
     pub storage: StorageConfig,
     pub lease: LeaseConfig,

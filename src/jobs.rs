@@ -5,6 +5,7 @@
 //! | follow the catalog | every 500 ms | `Catalog::refresh`: definitions changed by other processes take effect here within a second |
 //! | follow users and roles | every 500 ms | `Directory::refresh`: the same for users, roles, tokens, grants and policies |
 //! | read an identity provider's keys | every `auth.jwt.refresh`, a second at least | what `app::identity` hands in: fetches the key set and takes it over |
+//! | write the audit | every `audit.write_interval`, at once when half of `audit.queue_length` waits | `AuditLog::flush` |
 //! | note uses of tokens | every minute | `Directory::store_uses` |
 //! | maintain tables | every `maintenance.interval`, at once while files wait to be merged | `Maintainer::turn` for every table, one after another, on the engine's threads |
 //! | watch landing folders | every `ingest.landing_interval` (buckets: `ingest.landing_bucket_interval`) | `Ingestor::poll_landing` per table: new files are loaded |
@@ -24,7 +25,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Directory;
+use crate::auth::{AUDIT_PATH, AuditConfig, AuditLog, Directory};
 use crate::base::{Span, Stopwatch, Tasks, chain};
 use crate::catalog::{Catalog, CatalogSnapshot, Definition, TableKind};
 use crate::ingest::{IngestConfig, Ingestor, REJECTS_PATH};
@@ -38,11 +39,18 @@ const TOKEN_USES: Duration = Duration::from_secs(60);
 /// A provider's keys are asked for no more often.
 const KEYS_PAUSE_MIN: Duration = Duration::from_secs(1);
 
+/// How long rows of tables of our own are kept.
+#[derive(Clone, Copy)]
+struct Keep {
+    restatements: Span,
+    audit: Span,
+}
+
 /// Starts every job; they end with `tasks`. Tables are maintained as far as `maintainer` is told to.
 pub fn start(
     catalog: &Arc<Catalog>,
     engine: &Engine,
-    (maintainer, views): (&Arc<Maintainer>, &MaterializeConfig),
+    (maintainer, views, audit): (&Arc<Maintainer>, &MaterializeConfig, &AuditConfig),
     tasks: &Tasks,
 ) {
     let (followed, text) = (catalog.clone(), "cannot read the catalog; the last known definitions hold");
@@ -56,7 +64,7 @@ pub fn start(
             catalog: catalog.clone(),
             engine: engine.clone(),
             maintainer: maintainer.clone(),
-            keep_restatements: views.keep_restatements,
+            keep: Keep { restatements: views.keep_restatements, audit: audit.retention },
         };
         tasks.spawn("maintain-tables", job.run(every, tasks.clone()));
     }
@@ -115,6 +123,29 @@ where
             Err(_) => {}
         }
     }
+}
+
+/// Starts writing what callers did; ends with `tasks`. What is recorded later is the stop's to write.
+pub fn start_auditing(audit: &Arc<AuditLog>, every: Span, tasks: &Tasks) {
+    let (audit, stop) = (audit.clone(), tasks.stop_signal());
+    tasks.spawn("write-audit", async move {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(every.duration()) => {}
+                () = audit.crowded(), if !failing => {}
+            }
+            match audit.flush().await {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::error!(error = %chain(&error), "cannot write the audit; trying again, further rows wait");
+                }
+                Err(_) => {}
+            }
+        }
+    });
 }
 
 /// Waits; false when it is time to stop.
@@ -191,7 +222,7 @@ struct MaintainTables {
     catalog: Arc<Catalog>,
     engine: Engine,
     maintainer: Arc<Maintainer>,
-    keep_restatements: Span,
+    keep: Keep,
 }
 
 impl MaintainTables {
@@ -205,7 +236,7 @@ impl MaintainTables {
 
     /// One turn for every table. Whether more is waiting.
     async fn round(&self, stop: &CancellationToken) -> bool {
-        let subjects = subjects(&self.catalog.snapshot(), self.keep_restatements);
+        let subjects = subjects(&self.catalog.snapshot(), self.keep);
         self.maintainer.forget_all_but(&subjects);
         let mut more = false;
         for subject in subjects {
@@ -224,7 +255,7 @@ impl MaintainTables {
 }
 
 /// Everything that has files: tables, materialized views, and the tables of our own that users see.
-fn subjects(catalog: &CatalogSnapshot, keep_restatements: Span) -> Vec<Subject> {
+fn subjects(catalog: &CatalogSnapshot, keep: Keep) -> Vec<Subject> {
     let of_catalog = catalog.relations.values().filter_map(|object| {
         let retention = match &object.definition {
             Definition::Table(table) => match &table.kind {
@@ -235,7 +266,12 @@ fn subjects(catalog: &CatalogSnapshot, keep_restatements: Span) -> Vec<Subject> 
         };
         Some(Subject { path: object.table_path.clone()?, retention })
     });
-    let own = [(REJECTS_PATH, None), (RESTATEMENTS_PATH, Some(keep_restatements)), (VERIFICATIONS_PATH, None)];
+    let own = [
+        (AUDIT_PATH, Some(keep.audit)),
+        (REJECTS_PATH, None),
+        (RESTATEMENTS_PATH, Some(keep.restatements)),
+        (VERIFICATIONS_PATH, None),
+    ];
     of_catalog.chain(own.map(|(path, retention)| Subject { path: path.to_owned(), retention })).collect()
 }
 

@@ -1,11 +1,11 @@
-//! Who may sign in: the first user of a lake that has none, and the key set of an identity provider, from its file or address.
-//! When it is read again is not here (`jobs`).
+//! Who may sign in: the first user of a lake that has none, the audit of what they do, and the key set of an identity provider,
+//! from its file or address. When it is read again is not here (`jobs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{App, AppError};
-use crate::auth::{AuthConfig, AuthMode, Authenticator, Directory};
+use crate::auth::{AuditLog, AuthConfig, AuthMode, Authenticator, Directory};
 use crate::base::{Clock, Kind, chain};
 use crate::jobs;
 use crate::query::Engine;
@@ -32,6 +32,26 @@ pub(super) async fn guarded(
 }
 
 impl App {
+    /// Records what callers do from now on, when authentication is on and `audit.mode` says so.
+    pub(super) fn start_audit(&self) {
+        let config = &self.loaded.config;
+        if config.auth.mode == AuthMode::Off || config.audit.mode == AuthMode::Off {
+            return;
+        }
+        let audit = AuditLog::new(&self.lake, &config.audit, self.clock.clone(), self.engine.task_context());
+        jobs::start_auditing(&audit, config.audit.write_interval, &self.tasks);
+        self.authenticator.record_in(audit);
+    }
+
+    /// Writes what has been recorded and not written yet.
+    pub(super) async fn finish_audit(&self) {
+        if let Some(audit) = self.authenticator.audit()
+            && let Err(error) = audit.flush().await
+        {
+            tracing::error!(error = %chain(&error), "the last rows of the audit could not be written");
+        }
+    }
+
     /// With authentication on and no user yet: makes one.
     pub(super) async fn first_token(&self) -> Result<Option<String>, AppError> {
         let config = &self.loaded.config;

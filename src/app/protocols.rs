@@ -18,7 +18,7 @@ impl App {
         });
         let parts = http::HttpParts {
             engine: self.engine.clone(),
-            gate: Gate::new(&self.authenticator),
+            gate: Gate::new(&self.authenticator, "http"),
             ingestor: self.ingestor.clone(),
             catalog: self.catalog.clone(),
             server: self.loaded.config.server.clone(),
@@ -38,7 +38,7 @@ impl App {
     pub(super) fn start_flight(&self, listener: TcpListener, tls: Option<Arc<Tls>>) {
         let parts = flight_sql::FlightParts {
             engine: self.engine.clone(),
-            gate: Gate::new(&self.authenticator),
+            gate: Gate::new(&self.authenticator, "grpc"),
             ingestor: self.ingestor.clone(),
             catalog: self.catalog.clone(),
             server: self.loaded.config.server.clone(),
@@ -48,7 +48,7 @@ impl App {
             tls,
         };
         let ingest = grpc::routes(grpc::GrpcParts {
-            gate: Gate::new(&self.authenticator),
+            gate: Gate::new(&self.authenticator, "grpc"),
             catalog: self.catalog.clone(),
             ingestor: self.ingestor.clone(),
             server: self.loaded.config.server.clone(),

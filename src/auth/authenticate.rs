@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use super::audit::AuditLog;
 use super::config::AuthConfig;
 use super::error::AuthError;
 use super::jwt::JwtVerifier;
@@ -83,6 +84,7 @@ pub struct Authenticator {
     cost: Cost,
     /// Work with Argon2 at the same time.
     checks: Arc<Semaphore>,
+    audit: OnceLock<Arc<AuditLog>>,
     /// Of a password nobody has: what names without a user are checked against.
     nobody: OnceLock<PasswordHash>,
 }
@@ -100,6 +102,7 @@ impl Authenticator {
             rates: Rates::default(),
             cost: Cost::of(config)?,
             checks: Arc::new(Semaphore::new(config.password_checks.max(1))),
+            audit: OnceLock::new(),
             nobody: OnceLock::new(),
             config: config.clone(),
         }))
@@ -259,6 +262,18 @@ impl Authenticator {
                 metrics().count("requests_limited", "Requests refused: too many in a second", &[], 1);
             }),
         }
+    }
+
+    /// What callers do is recorded there from now on; a second call changes nothing.
+    pub fn record_in(&self, audit: Arc<AuditLog>) {
+        if self.audit.set(audit).is_err() {
+            tracing::error!("the audit was begun twice; the first stays");
+        }
+    }
+
+    /// None: nothing is recorded.
+    pub fn audit(&self) -> Option<&Arc<AuditLog>> {
+        self.audit.get()
     }
 
     pub fn config(&self) -> &AuthConfig {

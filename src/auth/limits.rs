@@ -2,7 +2,7 @@
 //!
 //! A limit is written as `partner=5, reader=20, *=100`: of the caller's roles that are listed, the one that allows most holds; `*` is
 //! for who has none of them. Role `admin` has no limit but one that lists it. Requests are counted here ([`Rates`], by token);
-//! statements and rows, where they run (`query`).
+//! statements, time, memory and rows, where they run (`query`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,6 +32,10 @@ pub struct LimitsConfig {
     pub requests_per_second: ByRole<u64>,
     /// Statements of one user that run or wait at once.
     pub concurrent_statements: ByRole<u64>,
+    /// Longest run of one statement, from when it comes.
+    pub run_time: ByRole<Span>,
+    /// Memory of one user's statements together.
+    pub memory_bytes: ByRole<ByteSize>,
     /// Rows and bytes of one answer.
     pub result_rows: ByRole<u64>,
     pub result_bytes: ByRole<ByteSize>,
@@ -42,6 +46,8 @@ pub struct LimitsConfig {
 pub struct Allowance {
     pub requests_per_second: Option<u64>,
     pub concurrent_statements: Option<u64>,
+    pub run_time: Option<Span>,
+    pub memory_bytes: Option<ByteSize>,
     pub result_rows: Option<u64>,
     pub result_bytes: Option<ByteSize>,
 }
@@ -51,6 +57,8 @@ impl LimitsConfig {
         Allowance {
             requests_per_second: self.requests_per_second.of(roles),
             concurrent_statements: self.concurrent_statements.of(roles),
+            run_time: self.run_time.of(roles),
+            memory_bytes: self.memory_bytes.of(roles),
             result_rows: self.result_rows.of(roles),
             result_bytes: self.result_bytes.of(roles),
         }

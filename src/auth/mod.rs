@@ -9,9 +9,12 @@
 //! An [`Identity`] is proved once; an [`Access`] is worked out for every statement from the newest snapshot, so that a dropped
 //! user, a revoked token and a taken grant end at once, on every process within a second.
 //!
+//! What callers did is recorded in the [`audit`], beside it.
+//!
 //! Everything here refuses when in doubt. Applying an `Access` is not here: `query` does it for statements, `server` for ingest.
 
 pub mod access;
+pub mod audit;
 pub mod authenticate;
 pub mod config;
 pub mod error;
@@ -31,6 +34,7 @@ mod throttle;
 mod verified;
 
 pub use access::{Access, Reading, Rows};
+pub use audit::{AUDIT_PATH, AuditConfig, AuditEntry, AuditLog, AuditedText, Decision, audit_columns};
 pub use authenticate::{Authenticator, Credential, Identity};
 pub use config::{AuthConfig, AuthMode, JwtConfig};
 pub use edit::{Edit, UserChange};

@@ -22,6 +22,8 @@ pub struct QueryConfig {
     pub spill_limit: ByteSize,
     /// Finished statements kept for `system.queries`.
     pub history: usize,
+    /// Statements that take as long are logged and marked; zero = none.
+    pub slow_after: Span,
     /// Checks of rewritten queries (option `verify` of views) that run at once, each on one thread.
     pub verify_concurrent: usize,
     /// Checks that wait at most; further ones are let go.

@@ -7,7 +7,6 @@
 //! cancelled; in each its turn, memory and place in the list are given back.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -18,14 +17,14 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
+use super::audit;
+use super::begin::Begun;
 use super::ddl;
-use super::depth::check_depth;
-use super::placeholders::check_parameters;
+use super::memory::{self, Accounts};
 use super::running::Registry;
 use super::runtime::Shared;
 use super::statement::query::Threads;
 use super::statement::{self, Work};
-use super::stream::Limit;
 use super::system::Columns;
 use super::verification::Verifier;
 use super::viewer::Viewer;
@@ -62,6 +61,7 @@ pub(super) struct Inner {
     pub(super) shared: Shared,
     pub(super) admission: Admission,
     pub(super) registry: Arc<Registry>,
+    pub(super) accounts: Accounts,
     pub(super) columns: Columns,
     pub(super) designs: Designs,
     pub(super) verifier: Verifier,
@@ -139,7 +139,8 @@ impl Engine {
         let shared = Shared::start(&config, &lake)?;
         Ok(Engine(Arc::new(Inner {
             admission: Admission::new(&config),
-            registry: Registry::new(config.history),
+            registry: Registry::new(config.history, config.slow_after),
+            accounts: Accounts::default(),
             columns: Columns::default(),
             designs: Designs::default(),
             verifier: Verifier::new(&lake, config.verify_concurrent),
@@ -172,6 +173,7 @@ impl Engine {
 
     /// Takes over users, roles and policies; called once by `app.rs`. Without it no session of a caller is served.
     pub fn guard_by(&self, authenticator: Arc<Authenticator>) {
+        self.0.registry.guard_by(authenticator.clone());
         if self.0.authenticator.set(authenticator).is_err() {
             tracing::error!("users and roles were taken over twice; the first stay");
         }
@@ -190,9 +192,14 @@ impl Engine {
     /// # Errors
     /// As [`Engine::execute`], as far as planning goes.
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
+        let prepared = self.prepared(sql, session).await;
+        prepared.inspect_err(|error| audit::refused(&self.0, (session.as_ref(), None), sql, error))
+    }
+
+    async fn prepared(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
-        let limit = self.0.limit_of(session);
         let viewer = Viewer::of(&self.0, session, None)?;
+        let limit = self.0.limit_of(session, viewer.allowance(&self.0));
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
@@ -208,20 +215,19 @@ impl Engine {
     /// See [`QueryError`]; a failed change has changed nothing.
     pub async fn execute(&self, request: Request) -> Result<Answer, QueryError> {
         let engine = &self.0;
-        engine.check_size(&request.sql)?;
-        if engine.tasks.is_stopping() {
-            return Err(QueryError::Stopping);
-        }
-        let Request { sql, params, declared, session, endpoint, cancel, progress } = request;
-        let viewer = Viewer::of(engine, &session, endpoint.as_deref())?;
-        let now = engine.clock.now();
-        let allowance = viewer.allowance(engine);
-        let watch = engine.registry.begin(&sql, &session, &cancel, (now, allowance.concurrent_statements))?;
+        let begun = engine.begin(&request);
+        let Begun { viewer, allowance, watch, now } = begun.inspect_err(|error| {
+            audit::refused(engine, (request.session.as_ref(), request.endpoint.as_deref()), &request.sql, error);
+        })?;
+        let Request { sql, params, declared, session, progress, endpoint: _, cancel: _ } = request;
+        let whose = watch.run.caller.clone();
         let mut work = Work {
             engine: engine.clone(),
-            limit: engine.limit_of(&session),
+            limit: engine.limit_of(&session, allowance),
             cancel: watch.run.cancel.clone(),
             query_id: watch.run.id.clone(),
+            task: memory::task_of(engine, &whose, allowance),
+            whose,
             watch: Some(watch),
             session,
             viewer,
@@ -457,29 +463,5 @@ impl Inner {
         self.commands.get().ok_or_else(|| QueryError::Unimplemented {
             message: "this engine only reads: nothing is plugged in".to_owned(),
         })
-    }
-
-    fn check_size(&self, sql: &str) -> Result<(), QueryError> {
-        let allowed = self.config.max_sql_size;
-        match u64::try_from(sql.len()).is_ok_and(|length| length <= allowed.bytes()) {
-            true => {
-                check_parameters(sql, self.config.max_parameters)?;
-                check_depth(sql)
-            }
-            false => Err(QueryError::Invalid {
-                message: format!(
-                    "statement has {} bytes, at most {allowed} are allowed (query.max_sql_size)",
-                    sql.len()
-                ),
-            }),
-        }
-    }
-
-    /// The session may shorten the configured time, not lengthen it.
-    fn limit_of(&self, session: &Session) -> Limit {
-        let own: Option<Duration> =
-            session.get(statement::TIMEOUT).and_then(|text| text.parse::<crate::base::Span>().ok()).map(|span| span.0);
-        let configured = self.config.timeout.0;
-        Limit::starting_now(own.map_or(configured, |own| own.min(configured)))
     }
 }

@@ -26,6 +26,12 @@ pub enum QueryError {
     Timeout { limit: String },
     #[error("statement was cancelled")]
     Cancelled,
+    /// As `Cancelled`, by somebody else's statement.
+    #[error("statement was killed (KILL QUERY)")]
+    Killed,
+    /// It cannot be killed any more.
+    #[error("statement '{query_id}' does not run any more: it is {state}")]
+    Ended { query_id: String, state: &'static str },
     #[error("server is stopping; connect again")]
     Stopping,
     /// A caller may not; `message` names only what the caller named.
@@ -52,7 +58,8 @@ impl Classify for QueryError {
                 Kind::ResourceExhausted
             }
             Self::Timeout { .. } => Kind::DeadlineExceeded,
-            Self::Cancelled => Kind::Cancelled,
+            Self::Cancelled | Self::Killed => Kind::Cancelled,
+            Self::Ended { .. } => Kind::FailedPrecondition,
             Self::Stopping => Kind::Unavailable,
             Self::Denied { .. } => Kind::PermissionDenied,
             Self::Auth(inner) => inner.kind(),

@@ -102,6 +102,7 @@ fn translate_shared(error: &DataFusionError) -> QueryError {
 fn describe(error: &(dyn Error + Send + Sync + 'static)) -> QueryError {
     match error.downcast_ref::<QueryError>() {
         Some(QueryError::Cancelled) => QueryError::Cancelled,
+        Some(QueryError::Killed) => QueryError::Killed,
         Some(QueryError::Memory { message }) => QueryError::Memory { message: message.clone() },
         Some(QueryError::Timeout { limit }) => QueryError::Timeout { limit: limit.clone() },
         Some(QueryError::Invalid { message }) => QueryError::Invalid { message: message.clone() },

@@ -6,7 +6,7 @@
 //! engine ─► statement/ ─► tables (names, snapshots) ─► planner ─► stream ─► Answer
 //!              ├─► ddl/ ─► catalog, storage            functions/, system/ are what SQL sees
 //!              ├─► advise ─► rollup
-//!              └─► Commands (ingest, materialize)      admission, running, runtime hold the limits
+//!              └─► Commands (ingest, materialize)      admission, turns, memory, running, runtime hold the limits
 //! ```
 
 // what callers see
@@ -20,7 +20,9 @@ pub mod session;
 pub mod state;
 // a statement's way
 mod advise;
+mod begin;
 mod ddl;
+mod digest;
 mod fault;
 mod params;
 mod placeholders;
@@ -31,9 +33,11 @@ mod tables;
 mod verification;
 mod views;
 // who may
+mod audit;
 mod authorise;
 mod leak;
 mod protect;
+mod shape;
 mod viewer;
 // what SQL sees
 mod functions;
@@ -42,8 +46,10 @@ mod system;
 mod admission;
 mod depth;
 mod growth;
+mod memory;
 mod running;
 mod runtime;
+mod turns;
 mod with;
 
 pub use answer::{Answer, Outcome, QueryId};

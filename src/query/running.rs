@@ -3,17 +3,20 @@
 //! A [`Run`] is shared by whoever works on the statement; its [`Watch`] ends it exactly once, on the last drop at the latest.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use datafusion::common::TableReference;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::audit::{self, About};
 use super::{Origin, QueryError, QueryId, Session};
-use crate::auth::Identity;
-use crate::base::{Classify, Kind, Stopwatch, Timestamp};
-use crate::catalog::redacted;
+use crate::auth::{Authenticator, Identity};
+use crate::base::{Classify, Kind, Span, Stopwatch, Timestamp};
+use crate::catalog::{CatalogSnapshot, Statement, redacted};
 use crate::telemetry::metrics;
 
 /// Characters of SQL kept per statement.
@@ -56,7 +59,7 @@ impl Origin {
 }
 
 /// A caller, by whatever token: a user of ours, or one of the identity provider's of that name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Principal {
     pub(super) user: String,
     pub(super) is_external: bool,
@@ -75,12 +78,20 @@ pub(super) struct Run {
     pub(super) user: String,
     /// Who proved to be there; none = the process itself, or anybody.
     pub(super) caller: Option<Principal>,
+    /// The same with the token, when the audit is told of the statement.
+    pub(super) audited: Option<Identity>,
+    /// Where from.
+    pub(super) address: Option<IpAddr>,
     pub(super) origin: Origin,
+    pub(super) about: Mutex<About>,
     /// The first [`SQL_KEPT`] characters.
     pub(super) sql: String,
     pub(super) is_cut: bool,
     pub(super) started_at: Timestamp,
     pub(super) cancel: CancellationToken,
+    killed: AtomicBool,
+    /// See [`plan_digest`](super::digest::plan_digest).
+    pub(super) plan: OnceLock<String>,
     stopwatch: Stopwatch,
     rows: AtomicU64,
     progress: Mutex<(State, Option<String>)>,
@@ -90,6 +101,42 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn state(&self) -> State {
         self.progress.lock().0
+    }
+
+    /// Tells it to end because of KILL QUERY.
+    pub(super) fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.cancel.cancel();
+    }
+
+    /// What its client is told when its token says that it is to end.
+    pub(super) fn why_cancelled(&self) -> QueryError {
+        match self.killed.load(Ordering::Acquire) {
+            true => QueryError::Killed,
+            false => QueryError::Cancelled,
+        }
+    }
+
+    /// What the statement is, and what it names. Of an endpoint's query it is known before.
+    pub(super) fn note(&self, statement: &Statement) {
+        let mut about = self.about.lock();
+        if self.audited.is_some() && *about == About::default() {
+            *about = About::of(statement);
+        }
+    }
+
+    /// What its query names.
+    pub(super) fn note_names(&self, names: &[TableReference]) {
+        let mut about = self.about.lock();
+        if self.audited.is_some() && about.objects.is_empty() {
+            about.objects = names.iter().map(audit::name_of).collect();
+        }
+    }
+
+    /// Something was not found: whether that is because the caller may not know of it.
+    pub(super) fn note_hidden(&self, catalog: &CatalogSnapshot) {
+        let mut about = self.about.lock();
+        about.hidden = about.names_any_of(catalog);
     }
 
     /// What went wrong, for people.
@@ -106,16 +153,44 @@ impl Run {
     }
 }
 
+/// What [`Registry::find`] finds.
+pub(super) struct Found {
+    pub(super) run: Arc<Run>,
+    pub(super) is_running: bool,
+}
+
 /// All statements of an engine.
 pub(super) struct Registry {
     running: Mutex<HashMap<QueryId, Arc<Run>>>,
     finished: Mutex<VecDeque<Arc<Run>>>,
     kept: usize,
+    slow_after: Span,
+    authenticator: OnceLock<Arc<Authenticator>>,
 }
 
 impl Registry {
-    pub(super) fn new(kept: usize) -> Arc<Self> {
-        Arc::new(Self { running: Mutex::default(), finished: Mutex::default(), kept })
+    pub(super) fn new(kept: usize, slow_after: Span) -> Arc<Self> {
+        Arc::new(Self {
+            running: Mutex::default(),
+            finished: Mutex::default(),
+            kept,
+            slow_after,
+            authenticator: OnceLock::new(),
+        })
+    }
+
+    /// Statements that end are told to its audit; a second call changes nothing.
+    pub(super) fn guard_by(&self, authenticator: Arc<Authenticator>) {
+        let _set = self.authenticator.set(authenticator);
+    }
+
+    fn is_audited(&self) -> bool {
+        self.authenticator.get().is_some_and(|authenticator| authenticator.audit().is_some())
+    }
+
+    /// Whether that is long for a statement.
+    pub(super) fn is_slow(&self, elapsed: Duration) -> bool {
+        !self.slow_after.duration().is_zero() && elapsed >= self.slow_after.duration()
     }
 
     /// Lists a new statement; it is listed as running until its [`Watch`] ends.
@@ -124,7 +199,7 @@ impl Registry {
     /// `TooMany` when the session's caller has `most` running already.
     pub(super) fn begin(
         self: &Arc<Self>,
-        sql: &str,
+        (sql, endpoint): (&str, Option<&str>),
         session: &Session,
         cancel: &CancellationToken,
         (now, most): (Timestamp, Option<u64>),
@@ -135,11 +210,16 @@ impl Registry {
             session_id: session.id.clone(),
             user: session.user.clone(),
             caller: session.caller.as_ref().map(Principal::of),
+            audited: session.caller.clone().filter(|_| self.is_audited()),
+            address: session.address,
             origin: session.origin,
+            about: Mutex::new(endpoint.map(About::call).unwrap_or_default()),
             sql: text.chars().take(SQL_KEPT).collect(),
             is_cut: text.chars().nth(SQL_KEPT).is_some(),
             started_at: now,
             cancel: cancel.child_token(),
+            killed: AtomicBool::new(false),
+            plan: OnceLock::new(),
             stopwatch: Stopwatch::start(),
             rows: AtomicU64::new(0),
             progress: Mutex::new((State::Waiting, None)),
@@ -170,6 +250,16 @@ impl Registry {
         })
     }
 
+    /// A statement that runs, or one that ended lately.
+    pub(super) fn find(&self, id: &QueryId) -> Option<Found> {
+        let running = self.running.lock().get(id).cloned().map(|run| Found { run, is_running: true });
+        running.or_else(|| {
+            let finished = self.finished.lock();
+            let run = finished.iter().find(|run| run.id == *id)?;
+            Some(Found { run: run.clone(), is_running: false })
+        })
+    }
+
     /// Running statements, then finished ones, newest first.
     pub(super) fn list(&self) -> Vec<Arc<Run>> {
         let mut runs: Vec<Arc<Run>> = self.running.lock().values().cloned().collect();
@@ -179,8 +269,9 @@ impl Registry {
     }
 
     fn end(&self, run: &Arc<Run>) {
-        self.running.lock().remove(&run.id);
+        // Whoever finds it in neither waits here.
         let mut finished = self.finished.lock();
+        self.running.lock().remove(&run.id);
         finished.push_front(run.clone());
         finished.truncate(self.kept);
     }
@@ -234,6 +325,12 @@ impl Watch {
             &[("origin", origin)],
             elapsed.as_secs_f64(),
         );
+        if let Some(authenticator) = self.registry.authenticator.get() {
+            audit::ended(authenticator, run, state);
+        }
+        if self.registry.is_slow(elapsed) {
+            note_slow(run, state, elapsed);
+        }
         match state {
             State::Failed(Kind::Internal | Kind::DataLoss) => {
                 tracing::error!(query_id = %run.id, origin, sql = run.sql, error = run.error(), "statement failed");
@@ -244,6 +341,14 @@ impl Watch {
             }
         }
     }
+}
+
+/// Without its text, which may hold anybody's values.
+fn note_slow(run: &Run, state: State, elapsed: Duration) {
+    let (origin, rows, elapsed_ms) = (run.origin.as_str(), run.rows(), elapsed.as_millis());
+    metrics().count("queries_slow", "Statements that took query.slow_after or longer", &[("origin", origin)], 1);
+    let plan = run.plan.get().map(String::as_str);
+    tracing::warn!(query_id = %run.id, user = run.user, origin, state = state.as_str(), elapsed_ms, rows, plan, "slow statement");
 }
 
 impl Drop for Watch {
@@ -262,12 +367,12 @@ mod tests {
 
     fn begin(registry: &Arc<Registry>, sql: &str) -> Watch {
         let session = Session::new("s", "u", Origin::Repl);
-        registry.begin(sql, &session, &CancellationToken::new(), (Timestamp(1), None)).unwrap()
+        registry.begin((sql, None), &session, &CancellationToken::new(), (Timestamp(1), None)).unwrap()
     }
 
     #[test]
     fn a_statement_ends_once_and_is_remembered() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, Span::from_secs(0));
         begin(&registry, "first").succeed();
         begin(&registry, "second").fail(&QueryError::Invalid { message: "no".to_owned() });
         drop(begin(&registry, "third"));
@@ -280,11 +385,11 @@ mod tests {
 
     #[test]
     fn a_caller_has_so_many_running_and_others_are_not_counted() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, Span::from_secs(0));
         let begin = |user: &str, token: &str| {
             let identity = Identity { token: Some(token.to_owned()), ..Identity::of_user(user) };
             let session = Session::of_caller("s", identity, Origin::Http);
-            registry.begin("x", &session, &CancellationToken::new(), (Timestamp(1), Some(2)))
+            registry.begin(("x", None), &session, &CancellationToken::new(), (Timestamp(1), Some(2)))
         };
         let (first, _second) = (begin("ann", "1").unwrap(), begin("ann", "2").unwrap());
         let _other = begin("bob", "1").unwrap();
@@ -296,8 +401,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_slow_is_set_and_zero_is_nothing() {
+        let never = Registry::new(2, Span::from_secs(0));
+        assert!(!never.is_slow(Duration::from_secs(1_000_000)));
+        let registry = Registry::new(2, Span::from_secs(1));
+        assert!(!registry.is_slow(Duration::from_millis(999)) && registry.is_slow(Duration::from_secs(1)));
+    }
+
+    #[test]
     fn cancel_reaches_running_statements_only() {
-        let registry = Registry::new(2);
+        let registry = Registry::new(2, Span::from_secs(0));
         let watch = begin(&registry, "x");
         let id = watch.run.id.clone();
         assert!(registry.cancel(&id));

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use chrono::DateTime;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SessionStateDefaults, TaskContext};
@@ -101,6 +101,12 @@ impl Shared {
         let table = state.table_functions().keys().map(|name| (name.clone(), "table"));
         let all = scalar.chain(aggregate).chain(window).chain(table);
         all.filter(|(name, _)| functions::is_shown(name)).collect()
+    }
+
+    /// The same with a memory pool of its own.
+    pub(super) fn task_within(&self, pool: Arc<dyn MemoryPool>) -> Arc<TaskContext> {
+        let runtime = RuntimeEnv { memory_pool: pool, ..RuntimeEnv::clone(&self.task.runtime_env()) };
+        Arc::new(TaskContext::from(&*self.template).with_runtime(Arc::new(runtime)))
     }
 
     /// Memory pool, disk and functions for running plans.

@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 use super::QueryError;
 use super::admission::Permit;
 use super::fault::external;
-use super::running::{State, Watch};
+use super::running::{Run, State, Watch};
 use super::runtime::{Shared, panicked};
 use crate::auth::Allowance;
-use crate::base::ByteSize;
 use crate::base::clock::deadline_after;
+use crate::base::{ByteSize, Span};
 
 /// Batches computed ahead of the reader.
 const BATCHES_AHEAD: usize = 4;
@@ -39,16 +39,29 @@ const BATCHES_AHEAD: usize = 4;
 pub(super) struct Limit {
     pub(super) deadline: Instant,
     pub(super) allowed: Duration,
+    by_role: bool,
 }
 
 impl Limit {
     pub(super) fn starting_now(allowed: Duration) -> Self {
         let far = Duration::from_secs(365 * 24 * 3600);
-        Self { deadline: deadline_after(allowed.min(far)).into(), allowed }
+        Self { deadline: deadline_after(allowed.min(far)).into(), allowed, by_role: false }
+    }
+
+    /// The same, or what the caller's roles allow where that is less.
+    pub(super) fn of_role(self, most: Option<Span>) -> Self {
+        match most.map(Span::duration).filter(|most| *most < self.allowed) {
+            Some(most) => Self { by_role: true, ..Self::starting_now(most) },
+            None => self,
+        }
     }
 
     pub(super) fn error(&self) -> QueryError {
-        QueryError::Timeout { limit: crate::base::Span(self.allowed).to_string() }
+        let limit = Span(self.allowed).to_string();
+        match self.by_role {
+            true => QueryError::Timeout { limit: format!("{limit}, the most your roles allow (auth.limits)") },
+            false => QueryError::Timeout { limit },
+        }
     }
 }
 
@@ -101,6 +114,15 @@ pub(super) struct Held {
     pub(super) cancel: CancellationToken,
     pub(super) limit: Limit,
     pub(super) most: Most,
+    /// Memory pool, spill folder and object stores.
+    pub(super) task: Arc<TaskContext>,
+}
+
+impl Held {
+    /// Of work inside another statement, or of the process itself: no turn, no place in the list, the memory of all.
+    pub(super) fn inside(shared: &Shared, cancel: CancellationToken, limit: Limit) -> Self {
+        Self { watch: None, permit: None, cancel, limit, most: Most::default(), task: shared.task() }
+    }
 }
 
 /// Starts a plan; its rows come from the returned stream.
@@ -112,36 +134,48 @@ pub(super) fn start(
     schema: SchemaRef,
     held: Held,
 ) -> SendableRecordBatchStream {
-    let (cancel, limit) = (held.cancel.clone(), held.limit);
+    let told = Told {
+        cancel: held.cancel.clone(),
+        limit: held.limit,
+        run: held.watch.as_ref().map(|watch| watch.run.clone()),
+    };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    let rows = Rows { plan, task: shared.task(), schema: schema.clone(), sender };
+    let rows = Rows { plan, task: held.task.clone(), schema: schema.clone(), sender };
     shared.cpu.detach(drive(rows, held));
-    Box::pin(RecordBatchStreamAdapter::new(schema, received(receiver, cancel, limit)))
+    Box::pin(RecordBatchStreamAdapter::new(schema, received(receiver, told)))
 }
 
 type Batch = Result<RecordBatch, DataFusionError>;
 
 /// What the caller reads. It watches token and time itself: a plan that computes for long without giving way learns of them
 /// late, the caller must not.
-fn received(
-    receiver: mpsc::Receiver<Batch>,
-    cancel: CancellationToken,
-    limit: Limit,
-) -> impl Stream<Item = Batch> + Send + 'static {
+fn received(receiver: mpsc::Receiver<Batch>, told: Told) -> impl Stream<Item = Batch> + Send + 'static {
     stream::unfold(Some(receiver), move |open| {
-        let cancel = cancel.clone();
+        let Told { cancel, limit, run } = told.clone();
         async move {
             let mut receiver = open?;
             let next = tokio::select! {
                 biased;
                 next = receiver.recv() => next?,
-                () = cancel.cancelled() => Err(external(QueryError::Cancelled)),
+                () = cancel.cancelled() => Err(external(why_cancelled(run.as_deref()))),
                 () = tokio::time::sleep_until(limit.deadline) => Err(external(limit.error())),
             };
             let open = next.is_ok().then_some(receiver);
             Some((next, open))
         }
     })
+}
+
+/// What tells a stream to end early.
+#[derive(Clone)]
+struct Told {
+    cancel: CancellationToken,
+    limit: Limit,
+    run: Option<Arc<Run>>,
+}
+
+fn why_cancelled(run: Option<&Run>) -> QueryError {
+    run.map_or(QueryError::Cancelled, Run::why_cancelled)
 }
 
 struct Rows {
@@ -153,14 +187,14 @@ struct Rows {
 
 async fn drive(rows: Rows, held: Held) {
     let sender = rows.sender.clone();
-    let Held { watch, permit, cancel, limit, most } = held;
+    let Held { watch, permit, cancel, limit, most, task: _ } = held;
     if let Some(watch) = &watch {
         watch.enter(State::Running);
     }
     let running = AssertUnwindSafe(forward(rows, watch.as_ref(), most)).catch_unwind();
     let outcome = tokio::select! {
         biased;
-        () = cancel.cancelled() => Err(QueryError::Cancelled),
+        () = cancel.cancelled() => Err(why_cancelled(watch.as_ref().map(|watch| &*watch.run))),
         () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
         () = sender.closed() => Err(QueryError::Cancelled),
         ended = running => ended.unwrap_or_else(|payload| Err(panicked(&*payload))),

@@ -21,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::ServerConfig;
+use super::audit::Noted;
 use super::error::Fault;
 use crate::base::{ByteSize, Kind, Span, Tasks};
 use crate::ingest::{AppendReport, AppendRequest, IngestError, Ingestor, Producer};
@@ -48,6 +49,7 @@ pub struct Incoming<T> {
     /// Comes back in the answer.
     pub tag: T,
     pub bytes: usize,
+    pub noted: Noted,
     /// Run off the I/O threads.
     pub decode: Box<dyn FnOnce() -> Result<AppendRequest, Fault> + Send>,
 }
@@ -91,14 +93,15 @@ impl Appends {
     /// What decoding or appending says; no memory.
     pub async fn one(
         &self,
-        bytes: usize,
+        (bytes, noted): (usize, Noted),
         decode: impl FnOnce() -> Result<AppendRequest, Fault> + Send + 'static,
     ) -> Result<AppendReport, Fault> {
         let wanted = blocks(bytes).min(blocks(self.memory_max.as_usize()));
         let Ok(memory) = self.memory.clone().try_acquire_many_owned(wanted) else {
             let message = format!("requests already fill {} (server.append_memory)", self.memory_max);
-            let busy = IngestError::Busy { message, retry_after: RETRY_AFTER };
-            return Err(Fault::from(&busy));
+            let busy = Fault::from(&IngestError::Busy { message, retry_after: RETRY_AFTER });
+            noted.ended(Err(busy.kind));
+            return Err(busy);
         };
         let (tell, told) = oneshot::channel();
         let appends = self.clone();
@@ -108,6 +111,7 @@ impl Appends {
                 Err(fault) => Err(fault),
             };
             drop(memory);
+            note(&noted, &outcome);
             // The receiver is gone when the client is; the rows are committed all the same.
             let _ = tell.send(outcome);
         });
@@ -159,7 +163,7 @@ impl Appends {
                 () = tell.closed() => return,
                 next = incoming.next() => next,
             };
-            let Incoming { tag, bytes, decode } = match next {
+            let Incoming { tag, bytes, noted, decode } = match next {
                 None => break None,
                 Some(Err(status)) => break Some(status),
                 Some(Ok(batch)) => batch,
@@ -171,9 +175,10 @@ impl Appends {
             let Some(room) = room else { break Some(stopping()) };
             owed.fetch_add(1, Ordering::SeqCst);
             match decoded(decode).await {
-                Ok(request) => self.dispatch(tag, request, room, &mut turns, tell),
+                Ok(request) => self.dispatch((tag, noted), request, room, &mut turns, tell),
                 Err(fault) => {
                     self.count(Some(&fault));
+                    noted.ended(Err(fault.kind));
                     let _gone = tell.send(Ok((Answer { tag, outcome: Err(fault) }, room))).await;
                 }
             }
@@ -202,7 +207,7 @@ impl Appends {
 
     fn dispatch<T: Send + 'static>(
         &self,
-        tag: T,
+        (tag, noted): (T, Noted),
         request: AppendRequest,
         room: Room,
         turns: &mut Turns,
@@ -217,6 +222,7 @@ impl Appends {
                 let _ended = before.await;
             }
             let outcome = appends.append(request).await;
+            note(&noted, &outcome);
             drop(done);
             let _gone = tell.send(Ok((Answer { tag, outcome }, room))).await;
         });
@@ -259,6 +265,10 @@ impl Turns {
         let key = Producer { id: producer.id.clone(), sequence: 0 };
         Turn { before: self.0.insert(key, ended), done: Some(done) }
     }
+}
+
+fn note(noted: &Noted, outcome: &Result<AppendReport, Fault>) {
+    noted.ended(outcome.as_ref().map(|report| report.accepted).map_err(|fault| fault.kind));
 }
 
 /// Decodes where computing does not hold up connections.

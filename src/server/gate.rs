@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 
+use super::audit;
 use super::error::Fault;
 use crate::auth::{self, Access, AuthError, AuthMode, Authenticator, Credential, Identity};
 use crate::base::{Classify, Kind};
@@ -37,12 +38,17 @@ impl Caller {
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
-pub struct Gate(Option<Arc<Authenticator>>);
+pub struct Gate(Option<Arc<Authenticator>>, &'static str);
 
 impl Gate {
-    /// Asks as `[auth] mode` says.
-    pub fn new(authenticator: &Arc<Authenticator>) -> Self {
-        Self((authenticator.config().mode == AuthMode::On).then(|| authenticator.clone()))
+    /// Asks as `[auth] mode` says. `port` is what the audit calls it.
+    pub fn new(authenticator: &Arc<Authenticator>, port: &'static str) -> Self {
+        Self((authenticator.config().mode == AuthMode::On).then(|| authenticator.clone()), port)
+    }
+
+    /// None while authentication is off.
+    pub fn authenticator(&self) -> Option<&Arc<Authenticator>> {
+        self.0.as_ref()
     }
 
     pub fn is_open(&self) -> bool {
@@ -54,6 +60,21 @@ impl Gate {
     /// # Errors
     /// `NoCredential`, `BadCredential`, `Throttled`; `TooOften`.
     pub async fn enter(&self, authorization: Option<&str>, from: Option<IpAddr>) -> Result<Caller, AuthError> {
+        let entered = self.proved(authorization, from).await;
+        if let (Some(authenticator), Err(error)) = (&self.0, &entered) {
+            audit::refused(authenticator, (authorization, from), self.1, error);
+        }
+        entered
+    }
+
+    /// Tells the audit of a call that was refused for want of a session.
+    pub fn note_refusal(&self, error: &AuthError, from: Option<IpAddr>) {
+        if let Some(authenticator) = &self.0 {
+            audit::refused(authenticator, (None, from), self.1, error);
+        }
+    }
+
+    async fn proved(&self, authorization: Option<&str>, from: Option<IpAddr>) -> Result<Caller, AuthError> {
         let Some(authenticator) = &self.0 else { return Ok(Caller::ANYBODY) };
         let header = authorization.ok_or(AuthError::NoCredential)?;
         let identity = if let Some(token) = bearer(header) {
@@ -85,12 +106,15 @@ impl Gate {
     ///
     /// # Errors
     /// The user, token or password is no more; `TooOften`.
-    pub fn enter_again(&self, caller: &Caller) -> Result<(), AuthError> {
-        self.access(caller)?;
-        match (&self.0, &caller.0) {
+    pub fn enter_again(&self, caller: &Caller, from: Option<IpAddr>) -> Result<(), AuthError> {
+        let admitted = self.access(caller).and_then(|_| match (&self.0, &caller.0) {
             (Some(authenticator), Some(identity)) => authenticator.admit(identity),
             _ => Ok(()),
+        });
+        if let (Some(authenticator), Err(error)) = (&self.0, &admitted) {
+            audit::refused_again(authenticator, caller, (from, self.1), error);
         }
+        admitted
     }
 
     /// What the caller may do now; none = everything.

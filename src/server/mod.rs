@@ -4,6 +4,7 @@
 
 pub mod appends;
 pub mod arrow_payload;
+pub mod audit;
 pub mod config;
 pub mod encode;
 pub mod error;

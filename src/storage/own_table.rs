@@ -1,4 +1,4 @@
-//! Tables the program keeps for itself: rejects, replays, landed files, restatements, verifications. Ordinary Delta tables
+//! Tables the program keeps for itself: rejects, replays, landed files, restatements, verifications, the audit. Ordinary Delta tables
 //! outside the catalog, made by the first row, widened when a newer version of the program has more columns.
 
 use std::collections::BTreeMap;

@@ -19,6 +19,7 @@ mod create_table;
 mod create_view;
 mod cursor;
 mod delete;
+mod kill;
 mod names;
 mod options;
 mod parameter_range;
@@ -82,6 +83,10 @@ pub enum Statement {
         query: Option<String>,
     },
     Replay(Replay),
+    /// `KILL QUERY id`: ends a statement that runs.
+    Kill {
+        query_id: String,
+    },
     Copy(CopyInto),
     Maintain(Maintain),
     /// Users, roles, tokens, grants, policies, masks.
@@ -220,7 +225,7 @@ pub enum ShowTarget {
 }
 
 /// First words of statements that are known and refused, with what to do instead.
-const REFUSED: [(&str, &str); 19] = [
+const REFUSED: [(&str, &str); 18] = [
     ("UPDATE", "rows are not changed in place: load a snapshot table, or DELETE the rows and insert them anew"),
     ("MERGE", "load a table of kind='snapshot' instead"),
     ("TRUNCATE", "DELETE FROM the table WHERE TRUE instead"),
@@ -237,14 +242,13 @@ const REFUSED: [(&str, &str); 19] = [
     ("ANALYZE", "statistics are kept with every file already"),
     ("EXPORT", "not supported yet"),
     ("RUN", "not supported yet"),
-    ("KILL", "cancel from the client that runs the statement"),
     ("ATTACH", "there is one catalog, adlake"),
     ("LOAD", "use COPY INTO table FROM 'files'"),
 ];
 /// First words of what is supported.
-const FIRST_WORDS: [&str; 23] = [
+const FIRST_WORDS: [&str; 24] = [
     "SELECT", "WITH", "VALUES", "EXPLAIN", "INSERT", "CREATE", "DROP", "ALTER", "REFRESH", "REPLAY", "COPY", "SHOW",
-    "DESCRIBE", "SET", "RESET", "FROM", "OPTIMIZE", "VACUUM", "VERIFY", "ADVISE", "DELETE", "GRANT", "REVOKE",
+    "DESCRIBE", "SET", "RESET", "FROM", "OPTIMIZE", "VACUUM", "VERIFY", "ADVISE", "DELETE", "GRANT", "REVOKE", "KILL",
 ];
 
 /// Parses exactly one statement (a trailing `;` is allowed).
@@ -273,6 +277,7 @@ pub fn parse_statement(sql: &str) -> Result<Statement, CatalogError> {
         "COPY" => change::copy(cursor),
         "OPTIMIZE" => change::optimize(cursor),
         "VACUUM" => change::vacuum(cursor),
+        "KILL" => kill::kill(cursor),
         "INSERT" => change::insert(cursor),
         "DELETE" => delete::delete(cursor),
         "EXPLAIN" => ask::explain(cursor),

@@ -15,7 +15,7 @@ use super::super::meter::Meter;
 use super::backend::{Backend, Reply};
 
 /// Words of statements users write here, upper case, sorted.
-pub const KEYWORDS: [&str; 93] = [
+pub const KEYWORDS: [&str; 95] = [
     "ADD",
     "ADVISE",
     "ALL",
@@ -66,6 +66,7 @@ pub const KEYWORDS: [&str; 93] = [
     "INTO",
     "IS",
     "JOIN",
+    "KILL",
     "LAST",
     "LEFT",
     "LIKE",
@@ -82,6 +83,7 @@ pub const KEYWORDS: [&str; 93] = [
     "OUTER",
     "OVER",
     "PARTITION",
+    "QUERY",
     "REFRESH",
     "REJECTS",
     "REPLACE",

@@ -135,7 +135,7 @@ pub(super) fn context(work: &Work) -> CommandContext {
         cancel: work.cancel.clone(),
         progress: work.progress.clone().unwrap_or_else(|| Arc::new(Silent)),
         reach: work.reach(),
-        task: work.engine.shared.task(),
+        task: work.task.clone(),
     }
 }
 
@@ -156,7 +156,7 @@ where
     let (cancel, limit) = (work.cancel.clone(), work.limit);
     let permit = match turn {
         Turn::Skipped => None,
-        Turn::Needed => Some(super::within(cancel.clone(), limit, work.engine.admission.enter()).await?),
+        Turn::Needed => Some(super::within(cancel.clone(), limit, work.engine.admission.enter(&work.whose)).await?),
     };
     work.enter(State::Running);
     let inner = work.without_watch();

@@ -14,7 +14,7 @@ use crate::catalog::{Definition, TableDefinition};
 use crate::query::engine::Inner;
 use crate::query::params;
 use crate::query::planner::{ParameterTypes, Planner, parse};
-use crate::query::stream::{self, Held, Most};
+use crate::query::stream::{self, Held};
 use crate::query::tables::{Relations, references};
 use crate::query::viewer::Viewer;
 use crate::query::{Answer, CommandContext, Prepared, QueryError, StatementKind};
@@ -39,8 +39,7 @@ pub(super) async fn run(work: &Work, insert: Insert, context: CommandContext) ->
     let plan = physical(engine, question, relations, work.now, UseViews::No).await?.plan;
     let schema = super::query::answer_schema(&plan.schema());
     let mapping = mapping(&insert, &schema, &table.columns, &places)?;
-    let held =
-        Held { watch: None, permit: None, cancel: work.cancel.clone(), limit: work.limit, most: Most::default() };
+    let held = Held { task: work.task.clone(), ..Held::inside(&engine.shared, work.cancel.clone(), work.limit) };
     let rows = conform(stream::start(&engine.shared, plan, schema, held), mapping);
     let report = engine.commands()?.insert(&insert.table, rows, context).await?;
     let mut message = format!("{} rows inserted into {}", report.accepted, insert.table);

@@ -34,7 +34,7 @@ pub(super) async fn verify(work: &mut Work, view: &str, range: Option<(String, S
     check_view(&work.engine, view)?;
     let (cancel, limit) = (work.cancel.clone(), work.limit);
     let (engine, context) = (work.engine.clone(), change::context(work));
-    let _turn = within(cancel.clone(), limit, engine.admission.enter()).await?;
+    let _turn = within(cancel.clone(), limit, engine.admission.enter(&work.whose)).await?;
     work.enter(State::Running);
     let found = within(cancel, limit, async {
         let expected = prepare_verify(&engine, view).await?.schema;
@@ -47,7 +47,7 @@ pub(super) async fn verify(work: &mut Work, view: &str, range: Option<(String, S
 
 pub(super) async fn advise(work: &mut Work, query: Option<&str>) -> Result<Answer, QueryError> {
     let (cancel, limit, engine) = (work.cancel.clone(), work.limit, work.engine.clone());
-    let _turn = within(cancel.clone(), limit, engine.admission.enter()).await?;
+    let _turn = within(cancel.clone(), limit, engine.admission.enter(&work.whose)).await?;
     work.enter(State::Running);
     let advice = within(cancel, limit, advise::advise(&engine, query, &work.viewer)).await?;
     answer(work, &advise::schema(), &advice)

@@ -5,6 +5,7 @@ mod conform;
 mod delete;
 mod insert;
 mod inspect;
+mod kill;
 pub(super) mod query;
 mod security;
 mod set;
@@ -14,6 +15,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::execution::TaskContext;
 use tokio_util::sync::CancellationToken;
 
 use super::authorise::authorise;
@@ -21,10 +23,11 @@ use super::engine::Inner;
 use super::placeholders::number_placeholders;
 use super::running::{State, Watch};
 use super::stream::Limit;
+use super::turns::Whose;
 use super::viewer::Viewer;
 use super::{Answer, Outcome, Params, Prepared, Progress, QueryError, QueryId, Reach, Session, StatementKind};
 use crate::auth::Allowance;
-use crate::base::Timestamp;
+use crate::base::{Classify, Kind, Timestamp};
 use crate::catalog::{Statement, parse_statement};
 
 pub(super) use set::{REWRITE, TIMEOUT};
@@ -34,8 +37,12 @@ pub(super) struct Work {
     pub(super) engine: Arc<Inner>,
     pub(super) session: Arc<Session>,
     pub(super) viewer: Viewer,
+    /// Whose turns and memory it takes.
+    pub(super) whose: Whose,
     /// How much of it the viewer may ask for.
     pub(super) allowance: Allowance,
+    /// Memory pool, spill folder and object stores of its plans.
+    pub(super) task: Arc<TaskContext>,
     pub(super) params: Params,
     pub(super) declared: Vec<FieldRef>,
     pub(super) progress: Option<Arc<dyn Progress>>,
@@ -65,6 +72,8 @@ impl Work {
             engine: self.engine.clone(),
             session: self.session.clone(),
             viewer: self.viewer.clone(),
+            whose: self.whose.clone(),
+            task: self.task.clone(),
             allowance: self.allowance,
             params: self.params.clone(),
             declared: self.declared.clone(),
@@ -97,8 +106,25 @@ fn summary_schema() -> SchemaRef {
 
 /// Runs one statement.
 pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
+    let run = work.watch.as_ref().map(|watch| watch.run.clone());
+    let outcome = dispatched(work, sql).await;
+    let Some(run) = run else { return outcome };
+    outcome.map_err(|error| match error.kind() {
+        Kind::Cancelled => run.why_cancelled(),
+        Kind::NotFound => {
+            run.note_hidden(&work.engine.catalog.snapshot());
+            error
+        }
+        _ => error,
+    })
+}
+
+async fn dispatched(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     let (cancel, limit) = (work.cancel.clone(), work.limit);
     let statement = parse(sql)?;
+    if let Some(watch) = &work.watch {
+        watch.run.note(&statement);
+    }
     authorise(&statement, &work.viewer, &work.engine.catalog.snapshot())?;
     match statement {
         Statement::Query(text) => within(cancel, limit, query::run(work, show::functions(&text))).await,
@@ -119,6 +145,7 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
         Statement::Maintain(maintain) => change::maintain(work, maintain).await,
         Statement::Security(statement) => security::run(work, *statement).await,
         Statement::Replay(replay) => change::replay(work, replay).await,
+        Statement::Kill { query_id } => kill::kill(work, &query_id),
         Statement::Create(create) => change::create(work, *create).await,
         Statement::Drop(drop) => change::drop_object(work, drop).await,
         Statement::AlterAddColumn(alter) => change::add_column(work, alter).await,
@@ -147,11 +174,17 @@ pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> 
         | Statement::Drop(_)
         | Statement::AlterAddColumn(_)
         | Statement::Maintain(_)
+        | Statement::Kill { .. }
         | Statement::Security(_)
         | Statement::AlterOptions(_)
         | Statement::Set { .. }
         | Statement::Reset { .. } => Ok(command(StatementKind::Command)),
     }
+}
+
+/// Whether the statement ends others: who has as many running as they may must be able to.
+pub(super) fn ends_others(sql: &str) -> bool {
+    sql.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("KILL"))
 }
 
 /// Parses a statement with its `?` numbered; a syntax error has its place in the text as the user wrote it.

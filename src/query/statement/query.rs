@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
+use crate::query::digest::plan_digest;
 use crate::query::engine::{Inner, PinnedQuery};
 use crate::query::leak::{Guard, guarded};
 use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
 use crate::query::running::State;
-use crate::query::stream::{self, Held, Limit, Most};
+use crate::query::stream::{self, Held, Limit};
 use crate::query::tables::{Relations, reads_only_system, references};
 use crate::query::verification;
 use crate::query::viewer::Viewer;
@@ -74,9 +75,12 @@ impl Question {
 pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     let question = Question::new(sql, &work.params, &work.declared)?;
     let names = references(&question.statement)?;
+    if let Some(watch) = &work.watch {
+        watch.run.note_names(&names);
+    }
     let permit = match reads_only_system(&names) {
         true => None,
-        false => Some(work.engine.admission.enter().await?),
+        false => Some(work.engine.admission.enter(&work.whose).await?),
     };
     work.enter(State::Planning);
     let named = if question.is_explain() { names.clone() } else { Vec::new() };
@@ -98,10 +102,19 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     let planned = physical(&work.engine, question, relations, work.now, use_views).await?;
     let Planned { plan, is_repeatable, data_as_of, answered } = planned;
     if let Some(watch) = &work.watch {
+        // A query is planned once.
+        let _set = watch.run.plan.set(plan_digest(plan.as_ref()));
         verification::submit(&work.engine, &watch.run, answered);
     }
     let most = work.allowance.into();
-    let held = Held { watch: work.watch.take(), permit, cancel: work.cancel.clone(), limit: work.limit, most };
+    let held = Held {
+        watch: work.watch.take(),
+        permit,
+        cancel: work.cancel.clone(),
+        limit: work.limit,
+        most,
+        task: work.task.clone(),
+    };
     let schema = answer_schema(&plan.schema());
     let rows = stream::start(&work.engine.shared, plan, schema.clone(), held);
     Ok(Answer {
@@ -210,7 +223,7 @@ pub(in crate::query) async fn open(
     };
     let (Planned { plan, data_as_of, .. }, (sources, source_rows)) = within(cancel.clone(), limit, opened).await?;
     let schema = answer_schema(&plan.schema());
-    let held = Held { watch: None, permit: None, cancel, limit, most: Most::default() };
+    let held = Held::inside(&engine.shared, cancel, limit);
     let stream = stream::start(&engine.shared, plan, schema.clone(), held);
     Ok(PinnedQuery { schema, stream, sources, source_rows, data_as_of })
 }
@@ -241,12 +254,7 @@ where
     let planning = async move { Ok::<_, QueryError>(state.create_physical_plan(&make()?).await?) };
     let plan = within(cancel.clone(), limit, async { engine.shared.cpu.spawn(planning).await? }).await?;
     let schema = answer_schema(&plan.schema());
-    Ok(stream::start(
-        &engine.shared,
-        plan,
-        schema,
-        Held { watch: None, permit: None, cancel, limit, most: Most::default() },
-    ))
+    Ok(stream::start(&engine.shared, plan, schema, Held::inside(&engine.shared, cancel, limit)))
 }
 
 /// Columns and parameters of a query. Tables are pinned as for a run: the layout of columns (`Utf8View`) is the files'.

@@ -1,4 +1,4 @@
-//! System tables that are tables of the lake: `rejects`, `restatements`, `verifications`. A statement reads them as views over
+//! System tables that are tables of the lake: `audit`, `rejects`, `restatements`, `verifications`. A statement reads them as views over
 //! hidden tables, pinned as any table is, so that WHERE and LIMIT reach the files. A caller who may not see all of them has a
 //! condition on the names of what the rows are about.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 
 use super::visible::{kept_rows, without};
-use super::{Kind, REJECTS, RESTATEMENTS, VERIFICATIONS, rejects, restatements, verifications};
+use super::{AUDIT, Kind, REJECTS, RESTATEMENTS, VERIFICATIONS, audit, rejects, restatements, verifications};
 use crate::catalog::CatalogSnapshot;
 use crate::query::QueryError;
 use crate::query::engine::Inner;
@@ -16,7 +16,7 @@ use crate::query::viewer::Viewer;
 use crate::storage::{StorageError, TableSnapshot};
 
 /// Those names.
-pub(in crate::query) const KEPT: [&str; 3] = [REJECTS, RESTATEMENTS, VERIFICATIONS];
+pub(in crate::query) const KEPT: [&str; 4] = [AUDIT, REJECTS, RESTATEMENTS, VERIFICATIONS];
 
 /// A query, and the tables of schema `system` that it reads, which nobody else sees.
 pub(in crate::query) struct KeptView {
@@ -36,6 +36,9 @@ pub(in crate::query) async fn kept_view(
     (viewer, catalog): (&Viewer, &CatalogSnapshot),
 ) -> Result<Option<KeptView>, QueryError> {
     let (kind, view) = match name {
+        // Nobody else's statement writes it.
+        AUDIT if !viewer.may_administer() => return Ok(None),
+        AUDIT => (Kind::Audit, audit::view(engine).await?),
         REJECTS => (Kind::Rejects, rejects::view(engine).await?),
         RESTATEMENTS => (Kind::Restatements, Some(restatements::view(engine).await?)),
         VERIFICATIONS => (Kind::Verifications, Some(verifications::view(engine).await?)),

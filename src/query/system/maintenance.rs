@@ -9,7 +9,8 @@ use arrow::record_batch::RecordBatch;
 
 use super::rejects::PATH as REJECTS_PATH;
 use super::rows::{batch, flags, moment, moments, numbers, texts};
-use super::{REJECTS, RESTATEMENTS, SYSTEM, VERIFICATIONS};
+use super::{AUDIT, REJECTS, RESTATEMENTS, SYSTEM, VERIFICATIONS};
+use crate::auth::AUDIT_PATH;
 use crate::query::engine::Inner;
 use crate::query::{QueryError, RESTATEMENTS_PATH, VERIFICATIONS_PATH};
 use crate::storage::{MaintenanceReport, MaintenanceWork, StorageError, TableSnapshot};
@@ -46,7 +47,12 @@ struct Line {
 
 async fn lines(engine: &Arc<Inner>) -> Result<Vec<Line>, QueryError> {
     let catalog = engine.catalog.snapshot();
-    let own = [(REJECTS_PATH, REJECTS), (RESTATEMENTS_PATH, RESTATEMENTS), (VERIFICATIONS_PATH, VERIFICATIONS)];
+    let own = [
+        (AUDIT_PATH, AUDIT),
+        (REJECTS_PATH, REJECTS),
+        (RESTATEMENTS_PATH, RESTATEMENTS),
+        (VERIFICATIONS_PATH, VERIFICATIONS),
+    ];
     let mut names: BTreeMap<&str, String> = own.map(|(path, name)| (path, format!("{SYSTEM}.{name}"))).into();
     names.extend(
         catalog.relations.values().filter_map(|object| Some((object.table_path.as_deref()?, object.name.clone()))),

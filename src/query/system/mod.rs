@@ -3,6 +3,7 @@
 //! One file per table; each says its columns and builds its rows when it is read. Rows are of the moment of reading; no
 //! snapshot of the lake is kept. Some are tables of the lake (`kept`), which are empty here until there is one.
 
+mod audit;
 mod columns;
 mod commits;
 mod functions;
@@ -52,6 +53,8 @@ pub(super) use kept::{KEPT, kept_view};
 pub(super) const SYSTEM: &str = "system";
 /// Schema of the SQL standard.
 pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
+/// The table of what callers asked for.
+const AUDIT: &str = "audit";
 /// The table of rows that were not accepted.
 const REJECTS: &str = "rejects";
 /// The table of groups that late events changed.
@@ -62,6 +65,7 @@ const VERIFICATIONS: &str = "verifications";
 /// A table whose rows are made when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    Audit,
     Columns,
     Commits,
     Functions,
@@ -93,6 +97,7 @@ enum Kind {
 }
 
 const TABLES: &[(&str, &str, Kind)] = &[
+    (SYSTEM, AUDIT, Kind::Audit),
     (SYSTEM, "columns", Kind::Columns),
     (SYSTEM, "commits", Kind::Commits),
     (SYSTEM, "functions", Kind::Functions),
@@ -142,6 +147,7 @@ pub(super) fn table(
 impl Kind {
     fn schema(self) -> SchemaRef {
         match self {
+            Kind::Audit => audit::schema(),
             Kind::Columns => columns::schema(),
             Kind::Commits => commits::schema(),
             Kind::Functions => functions::schema(),
@@ -190,7 +196,9 @@ impl Kind {
             Kind::Objects => objects::rows(engine),
             Kind::Policies => security::policies(engine),
             Kind::Queries => queries::rows(engine, viewer),
-            Kind::Rejects | Kind::Restatements | Kind::Verifications => Ok(RecordBatch::new_empty(self.schema())),
+            Kind::Audit | Kind::Rejects | Kind::Restatements | Kind::Verifications => {
+                Ok(RecordBatch::new_empty(self.schema()))
+            }
             Kind::Roles => security::roles(engine),
             Kind::Settings => settings::rows(engine),
             Kind::Tables => tables::rows(engine).await,

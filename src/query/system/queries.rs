@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::rows::{batch, moment, moments, numbers, texts};
+use super::rows::{batch, flags, moment, moments, numbers, texts};
 use crate::query::QueryError;
 use crate::query::engine::Inner;
 use crate::query::running::State;
@@ -18,10 +18,12 @@ pub(super) fn schema() -> SchemaRef {
         ("state", DataType::Utf8),
         ("started_at", moment()),
         ("elapsed_ms", DataType::Int64),
+        ("is_slow", DataType::Boolean),
         ("rows", DataType::Int64),
         ("error_kind", DataType::Utf8),
         ("error", DataType::Utf8),
         ("sql", DataType::Utf8),
+        ("plan_digest", DataType::Utf8),
     ])
 }
 
@@ -44,10 +46,12 @@ pub(super) fn rows(engine: &Inner, viewer: &Viewer) -> Result<RecordBatch, Query
             texts(states.iter().map(|state| Some(state.as_str()))),
             moments(all.iter().map(|run| Some(run.started_at))),
             numbers(all.iter().map(|run| u64::try_from(run.elapsed().as_millis()).ok())),
+            flags(all.iter().map(|run| Some(engine.registry.is_slow(run.elapsed())))),
             numbers(all.iter().map(|run| Some(run.rows()))),
             texts(kinds),
             texts(all.iter().map(|run| run.error())),
             texts(all.iter().map(|run| Some(&run.sql))),
+            texts(all.iter().map(|run| run.plan.get())),
         ],
     )
 }

@@ -50,7 +50,9 @@ impl Kind {
             Kind::Verifications => Shown::EngineerWhole("view_name"),
             Kind::Lineage => Shown::Lineage,
             Kind::Tokens | Kind::Limits => Shown::Own("user_name"),
-            Kind::Users | Kind::Roles | Kind::Grants | Kind::Policies | Kind::Masks | Kind::Listeners => Shown::Admin,
+            Kind::Audit | Kind::Users | Kind::Roles | Kind::Grants | Kind::Policies | Kind::Masks | Kind::Listeners => {
+                Shown::Admin
+            }
         }
     }
 

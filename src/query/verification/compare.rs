@@ -18,7 +18,7 @@ use crate::query::QueryError;
 use crate::query::admission::Permit;
 use crate::query::engine::Inner;
 use crate::query::statement::query::answer_schema;
-use crate::query::stream::{self, Held, Limit, Most};
+use crate::query::stream::{self, Held, Limit};
 use crate::rollup::Functions;
 
 /// Differing rows that are shown.
@@ -54,7 +54,7 @@ pub(in crate::query) async fn compare(
     let physical = engine.shared.cpu.spawn(planning).await??;
     let schema = answer_schema(&physical.schema());
     let cancel = engine.tasks.stop_signal();
-    let held = Held { watch: None, permit: Some(permit), cancel, limit, most: Most::default() };
+    let held = Held { permit: Some(permit), ..Held::inside(&engine.shared, cancel, limit) };
     let mut rows = stream::start(&engine.shared, physical, schema, held);
     let names: Vec<String> = check.asked.schema().fields().iter().map(|field| field.name().clone()).collect();
     let mut compared = Compared::default();

@@ -6,10 +6,11 @@
 use super::error::{internal, invalid, status};
 use super::parameters::{Loss, lossless_cast};
 use super::service::Service;
-use crate::auth::Identity;
-use crate::base::{Kind, suggestion};
+use crate::base::{Classify, Kind, suggestion};
 use crate::catalog::{Catalog, Definition, Statement, parse_statement};
 use crate::ingest::{AppendReport, IngestError};
+use crate::query::Session;
+use crate::server::audit::Noted;
 use crate::server::error::Fault;
 use crate::server::gate::Caller;
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
@@ -137,18 +138,30 @@ fn nullable(schema: &SchemaRef) -> SchemaRef {
 impl Service {
     /// # Errors
     /// The caller may not put rows into the table.
-    pub(super) fn check_insert(&self, caller: &Option<Identity>, table: &str) -> Result<(), Status> {
-        let checked = self.gate().check_insert(&Caller(caller.clone()), table, &self.catalog().snapshot());
-        checked.map_err(Fault::into_status)
+    pub(super) fn check_insert(&self, session: &Session, table: &str) -> Result<(), Status> {
+        let checked = self.gate().check_insert(&Caller(session.caller.clone()), table, &self.catalog().snapshot());
+        checked.map_err(|fault| {
+            self.noted(session, table).ended(Err(fault.kind));
+            fault.into_status()
+        })
     }
 
-    /// Appends all rows in one commit; returns how many the table gained. Whether they may be put there has been asked. Rejected rows refuse nothing: they are in the
-    /// rejects table with their reason, as with `INSERT`.
+    /// A request of the session's caller to put rows into a table.
+    pub(super) fn noted(&self, session: &Session, table: &str) -> Noted {
+        let noted = Noted::begin(self.gate(), &Caller(session.caller.clone()), session.address, "flight_sql");
+        noted.about(table);
+        noted
+    }
+
+    /// Appends all rows in one commit; returns how many the table gained. Whether they may be put there has been asked. Rejected
+    /// rows refuse nothing: they are in the rejects table with their reason, as with `INSERT`.
     pub(super) async fn append(
         &self,
         insert: &BatchInsert,
+        session: &Session,
         batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
     ) -> Result<i64, Status> {
+        let noted = self.noted(session, &insert.table);
         let cancel = CancellationToken::new();
         let left = cancel.clone().drop_guard();
         let target = insert.clone();
@@ -168,6 +181,7 @@ impl Service {
         // In a task of its own: a client that leaves stops it by the token, not in the middle of a commit.
         self.tasks().spawn("flight append", async move {
             let report = ingestor.append_stream(&table, rows, task, cancel).await;
+            noted.ended(report.as_ref().map(|report| report.accepted).map_err(Classify::kind));
             drop(sender.send(report.map(|report| accepted(&report)).map_err(|error| ingest_status(&error))));
         });
         let appended = receiver.await.map_err(|_| internal("the append died; its effect is unknown"))?;

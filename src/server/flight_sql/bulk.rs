@@ -89,9 +89,13 @@ impl Service {
         let seen = access.is_none_or(|access| access.may_see(&command.table));
         let action = decide(&command, seen && catalog.relations.contains_key(&command.table))?;
         if action == Action::Append {
-            may_insert(access, &command.table, &catalog).map_err(Fault::into_status)?;
+            may_insert(access, &command.table, &catalog).map_err(|fault| {
+                self.noted(session, &command.table).ended(Err(fault.kind));
+                fault.into_status()
+            })?;
         } else if access.is_some_and(|access| !access.is_engineer()) {
             // Who makes a table may put rows into it.
+            self.noted(session, &command.table).ended(Err(Kind::PermissionDenied));
             return Err(status(Kind::PermissionDenied, "making and replacing tables needs role engineer"));
         }
         let Some(first) = batches.next().await.transpose()? else {
@@ -99,7 +103,7 @@ impl Service {
         };
         let table = &command.table;
         match action {
-            Action::Append => self.append_named(table, first, batches).await,
+            Action::Append => self.append_named(table, first, batches, session).await,
             Action::Create => self.create_with(table, first, batches, session).await,
             Action::Replace => {
                 let Statement::Create(create) = parsed(&create_table(table, &first.schema())?)? else {
@@ -125,7 +129,7 @@ impl Service {
         session: &Arc<Session>,
     ) -> Result<i64, Status> {
         self.run_to_end(&create_table(table, &first.schema())?, Params::None, session).await?;
-        let appended = self.append_named(table, first, rest).await;
+        let appended = self.append_named(table, first, rest, session).await;
         if appended.is_err() {
             self.drop_unfinished(table, session).await;
         }
@@ -144,12 +148,13 @@ impl Service {
         table: &str,
         first: RecordBatch,
         rest: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+        session: &Session,
     ) -> Result<i64, Status> {
         let columns = table_columns(self.catalog(), table)?;
         let named: Vec<String> = first.schema().fields().iter().map(|field| field.name().clone()).collect();
         let order: Vec<usize> = (0..named.len()).collect();
         let insert = place(table.to_owned(), columns, &named, &order)?;
-        self.append(&insert, futures::stream::iter([Ok(first)]).chain(rest)).await
+        self.append(&insert, session, futures::stream::iter([Ok(first)]).chain(rest)).await
     }
 }
 

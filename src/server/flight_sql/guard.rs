@@ -86,10 +86,11 @@ impl GuardLayer {
         if let Some(token) = header.and_then(bearer)
             && Sessions::is_session_token(token)
         {
-            let session = self.sessions.of_token(token).ok_or(AuthError::BadCredential)?;
+            let known = self.sessions.of_token(token).ok_or(AuthError::BadCredential);
+            let session = known.inspect_err(|error| self.gate.note_refusal(error, from))?;
             // It may have been dropped since.
             let caller = Caller(session.caller.clone());
-            return self.gate.enter_again(&caller).map(|()| caller);
+            return self.gate.enter_again(&caller, from).map(|()| caller);
         }
         self.gate.enter(header, from).await
     }

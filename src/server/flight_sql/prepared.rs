@@ -204,7 +204,7 @@ impl Service {
             self.check_insert(&session.caller, &insert.table)?;
             let start = first.into_iter().chain(second).map(Ok);
             let all = futures::stream::iter(start).chain(batches);
-            return self.append(&insert, all).await;
+            return self.append(&insert, session, all).await;
         }
         let mut total = 0;
         let mut waiting = futures::stream::iter(first.into_iter().chain(second).map(Ok)).chain(batches);

@@ -19,6 +19,7 @@ use super::{CATALOG, PUBLIC};
 use crate::base::Span;
 use crate::ingest::{AppendReport, AppendRequest, OnBadRow, Payload, Producer};
 use crate::server::appends::{Answer, Incoming};
+use crate::server::audit::Noted;
 use crate::server::error::{Fault, status_of};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::decode::{DecodedFlightData, DecodedPayload};
@@ -100,7 +101,7 @@ impl Service {
         request: Request<PeekableFlightDataStream>,
         message_bytes_max: usize,
     ) -> Result<Response<PutResults>, Status> {
-        let caller = self.sessions().of(&request)?.caller.clone();
+        let session = self.sessions().of(&request)?;
         let mut messages = request.into_inner();
         let descriptor = match messages.peek().await {
             Some(Ok(first)) => first.flight_descriptor.clone().unwrap_or_default(),
@@ -109,12 +110,13 @@ impl Service {
         };
         let table = table_of(&descriptor)?;
         // Before the rows: a misspelt table should not cost an upload.
-        self.check_insert(&caller, &table)?;
+        self.check_insert(&session, &table)?;
         super::batch_insert::table_columns(self.catalog(), &table)?;
+        let service = self.clone();
         let incoming = upload::decoded(messages, message_bytes_max).try_filter_map(move |decoded| {
             let next = match decoded {
                 DecodedFlightData { inner, payload: DecodedPayload::RecordBatch(batch) } => {
-                    Some(incoming(&table, &inner, batch))
+                    Some(incoming((&table, service.noted(&session, &table)), &inner, batch))
                 }
                 _ => None,
             };
@@ -138,13 +140,13 @@ fn table_of(descriptor: &FlightDescriptor) -> Result<String, Status> {
     }
 }
 
-fn incoming(table: &str, message: &FlightData, batch: RecordBatch) -> Incoming<Tag> {
+fn incoming((table, noted): (&str, Noted), message: &FlightData, batch: RecordBatch) -> Incoming<Tag> {
     let note = note(&message.app_metadata);
     let request_id = note.as_ref().map_or(0, |note| note.request_id);
     let tag = Tag { request_id, listens: !message.app_metadata.is_empty() };
     let bytes = message.data_body.len().max(batch.get_array_memory_size());
     let table = table.to_owned();
-    Incoming { tag, bytes, decode: Box::new(move || request(table, note?, batch)) }
+    Incoming { tag, bytes, noted, decode: Box::new(move || request(table, note?, batch)) }
 }
 
 fn note(app_metadata: &Bytes) -> Result<Note, Fault> {

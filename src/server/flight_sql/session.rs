@@ -85,8 +85,13 @@ impl Sessions {
         self.existing(&session_id(token))
     }
 
-    /// The session a call belongs to; made when there is none yet.
+    /// The session a call belongs to, which knows where the call comes from; made when there is none yet.
     pub fn of<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
+        let address = request.extensions().get::<Peer>().and_then(Peer::host);
+        Ok(self.belonging(request)?.called_from(address))
+    }
+
+    fn belonging<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
         let metadata = request.metadata();
         let caller = request.extensions().get::<Caller>().and_then(|caller| caller.0.as_ref());
         if self.asks && caller.is_none() {

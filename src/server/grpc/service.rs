@@ -1,11 +1,12 @@
 //! `adlake.v1.Ingest`: each method decodes, appends and encodes; the work is in `appends`.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
 use super::codec::RequestBytes;
 use super::decode;
@@ -14,8 +15,10 @@ use super::service_trait::ingest_server::Ingest;
 use crate::catalog::Catalog;
 use crate::ingest::{AppendReport, AppendRequest};
 use crate::server::appends::{Answer, Appends, Incoming};
+use crate::server::audit::Noted;
 use crate::server::error::{Fault, status_of, too_large_message};
 use crate::server::gate::{Caller, Gate};
+use crate::server::peer::Peer;
 
 /// A compressed Arrow payload may become this many times `flight.max_message_size`.
 const EXPANSION_MAX: usize = 8;
@@ -35,16 +38,23 @@ impl Service {
     /// Decodes a message, and refuses it where its caller may not put rows in.
     fn decoder(
         &self,
-        caller: Option<&Caller>,
-    ) -> impl Fn(Bytes) -> Result<AppendRequest, Fault> + Clone + Send + use<> {
-        let caller = caller.cloned().unwrap_or(Caller::ANYBODY);
+        caller: &Caller,
+    ) -> impl Fn(Bytes, &Noted) -> Result<AppendRequest, Fault> + Clone + Send + use<> {
+        let caller = caller.clone();
         let (gate, catalog, limit) = (self.gate.clone(), self.catalog.clone(), self.plain_bytes_max);
-        move |bytes| {
+        move |bytes, noted| {
             let request = decode::request(bytes, limit)?;
+            noted.about(&request.table);
             gate.check_insert(&caller, &request.table, &catalog.snapshot())?;
             Ok(request)
         }
     }
+}
+
+/// Whose call it is, and where from.
+fn caller_of(extensions: &Extensions) -> (Caller, Option<IpAddr>) {
+    let caller = extensions.get().cloned().unwrap_or(Caller::ANYBODY);
+    (caller, extensions.get::<Peer>().and_then(Peer::host))
 }
 
 type Replies = Pin<Box<dyn Stream<Item = Result<AppendReply, Status>> + Send>>;
@@ -54,22 +64,27 @@ impl Ingest for Service {
     type AppendStreamStream = Replies;
 
     async fn append(&self, request: Request<RequestBytes>) -> Result<Response<AppendReply>, Status> {
-        let decode = self.decoder(request.extensions().get());
+        let (caller, address) = caller_of(request.extensions());
+        let (decode, noted) = (self.decoder(&caller), Noted::begin(&self.gate, &caller, address, "grpc"));
         let RequestBytes(bytes) = request.into_inner();
         let id = decode::request_id(&bytes);
-        let outcome = self.appends.one(bytes.len(), move || decode(bytes)).await;
+        let named = noted.clone();
+        let outcome = self.appends.one((bytes.len(), noted), move || decode(bytes, &named)).await;
         outcome.map(|report| Response::new(accepted(id, report))).map_err(Fault::into_status)
     }
 
     async fn append_stream(&self, request: Request<Streaming<RequestBytes>>) -> Result<Response<Replies>, Status> {
-        let decode = self.decoder(request.extensions().get());
+        let (caller, address) = caller_of(request.extensions());
+        let (decode, gate) = (self.decoder(&caller), self.gate.clone());
         let incoming = request.into_inner().map(move |message| {
             let RequestBytes(bytes) = message.map_err(too_large_message)?;
-            let decode = decode.clone();
+            let (decode, noted) = (decode.clone(), Noted::begin(&gate, &caller, address, "grpc"));
+            let named = noted.clone();
             Ok(Incoming {
                 tag: decode::request_id(&bytes),
                 bytes: bytes.len(),
-                decode: Box::new(move || decode(bytes)),
+                noted,
+                decode: Box::new(move || decode(bytes, &named)),
             })
         });
         let answers = self.appends.many(incoming);

@@ -1,5 +1,6 @@
 //! In front of every route but the health checks: who calls. What was found is an extension of the request ([`Caller`]).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,6 +14,7 @@ use super::problem::Problem;
 use super::{Shared, body};
 use crate::auth::Access;
 use crate::base::Kind;
+use crate::query::{Origin, Session};
 use crate::server::error::Fault;
 use crate::server::gate::Caller;
 use crate::server::peer::Peer;
@@ -47,6 +49,19 @@ pub async fn gate(State(shared): State<Arc<Shared>>, mut request: Request<Body>,
 pub fn caller(parts: &Parts) -> Result<&Caller, Problem> {
     let missing = || Problem::new(Kind::Internal, "this request has no caller");
     parts.extensions.get::<Caller>().ok_or_else(missing)
+}
+
+/// The session of a request, which knows where it comes from.
+///
+/// # Errors
+/// As [`caller`].
+pub fn session(parts: &Parts, id: &str, origin: Origin) -> Result<Arc<Session>, Problem> {
+    Ok(caller(parts)?.session(id, origin).called_from(address(parts)))
+}
+
+/// Where a request comes from.
+pub fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Peer>().and_then(Peer::host)
 }
 
 /// What the request's caller may do; none = everything.

@@ -22,8 +22,9 @@ use tokio::sync::oneshot;
 
 use super::problem::Problem;
 use super::{Shared, body, gate, query_string};
-use crate::base::Kind;
+use crate::base::{Classify, Kind};
 use crate::ingest::{AppendReport, AppendRequest, OnBadRow, Payload, Producer};
+use crate::server::audit::Noted;
 
 const NDJSON: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
@@ -69,15 +70,19 @@ pub async fn post(
     request: Request<Body>,
 ) -> Result<Json<Report>, Problem> {
     let (parts, body) = request.into_parts();
+    let noted = Noted::begin(&shared.parts.gate, gate::caller(&parts)?, gate::address(&parts), "http");
+    noted.about(&table);
+    let failed = |problem: &Problem| noted.ended(Err(problem.kind()));
     // Before the body: a misspelt table should not cost an upload.
     let asked = match may_insert(&shared, &table, &parts).and_then(|()| check(&shared, &table, &parts)) {
         Ok(asked) => asked,
         Err(problem) => {
+            failed(&problem);
             body::refuse(body).await;
             return Err(problem);
         }
     };
-    let received = body::read(&parts.headers, body, &shared.bodies).await?;
+    let received = body::read(&parts.headers, body, &shared.bodies).await.inspect_err(failed)?;
 
     let (tell, told) = oneshot::channel();
     let ingestor = shared.parts.ingestor.clone();
@@ -86,6 +91,7 @@ pub async fn post(
         let payload = format(received.bytes.clone());
         let outcome = ingestor.append(AppendRequest { table, payload, producer, on_bad_row, source: "http" }).await;
         drop(received);
+        noted.ended(outcome.as_ref().map(|report| report.accepted).map_err(Classify::kind));
         // The receiver is gone when the client is; the rows are committed all the same.
         let _ = tell.send(outcome);
     });

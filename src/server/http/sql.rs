@@ -32,7 +32,6 @@ struct SqlBody<'a> {
 
 pub async fn post(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let caller = gate::caller(&parts)?.clone();
     query_string::refuse_all(parts.uri.query())?;
     let format = accept::negotiate(&parts.headers)?;
     body::content_type(&parts.headers, &["application/json"])?;
@@ -47,7 +46,7 @@ pub async fn post(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
     refuse_set(&body.sql)?;
 
     let request_id = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId("".into()));
-    let session = caller.session(&*request_id.0, Origin::Http);
+    let session = gate::session(&parts, &request_id.0, Origin::Http)?;
     staleness::allow(&session, &parts.headers)?;
     let answer =
         shared.parts.engine.execute(query::Request { params, ..query::Request::new(body.sql, &session) }).await?;

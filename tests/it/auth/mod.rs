@@ -1,8 +1,11 @@
 //! Users, roles, grants, policies and masks over real connections: principal × protocol × statement.
 
 mod at_random;
+mod audit;
 mod credentials;
 mod derived;
+mod fairness;
+mod kill;
 mod limits;
 mod matrix;
 mod policies;
@@ -63,7 +66,7 @@ impl Guarded {
     async fn with(folder: TempDir, settings: &[(&str, &str)]) -> Self {
         let clock = Clock::manual(NOON);
         let running = served(&folder, settings, &clock).await.unwrap();
-        let admin = format!("Bearer {}", running.first_token.clone().unwrap());
+        let admin = running.first_token.as_ref().map(|token| format!("Bearer {token}")).unwrap_or_default();
         Self { running, client: Client::new(), clock, admin, folder }
     }
 

@@ -5,3 +5,4 @@ mod inspecting;
 mod limits;
 mod parameters;
 mod safety;
+mod slow;

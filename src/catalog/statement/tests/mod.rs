@@ -36,6 +36,7 @@ fn show(statement: &Statement) -> String {
             format!("add {} {} {}", alter.table, alter.field.name(), alter.field.data_type())
         }
         Statement::AlterOptions(alter) => format!("alter {} {} {:?}", alter.kind, alter.name, alter.changes),
+        Statement::Kill { query_id } => format!("kill {query_id}"),
         Statement::Replay(replay) => format!("replay {} {:?}", replay.table, replay.predicate),
         Statement::Refresh(refresh) => format!("refresh {} {:?}", refresh.view, refresh.scope),
         Statement::ExplainRefresh { view } => format!("explain refresh {view}"),
@@ -171,6 +172,16 @@ fn changes() {
         "line 1, column 23: RETAIN: '2' is not a length of time; write a number and a unit, such as \
         '7 days', '5 minutes' or '30s'",
     );
+    check("KILL QUERY '019f1e3-0a'", "kill 019f1e3-0a");
+    check("kill query 019f1e3c00e77000;", "kill 019f1e3c00e77000");
+    let id = "expected the id of a statement, as in system.queries";
+    check("KILL QUERY", &format!("syntax error at line 1, column 11: {id}"));
+    check("KILL QUERY a b", &format!("syntax error at line 1, column 12: {id}"));
+    check(
+        "KILL QUERY 'a'; SELECT 1",
+        "syntax error at line 1, column 17: expected the end of the statement, found 'SELECT'",
+    );
+    check("KILL 'a'", "syntax error at line 1, column 6: expected QUERY, found ''a''");
     check("INSERT INTO t (a, \"B\") VALUES (1, 2), (3, 4);", "insert t [\"a\", \"B\"] VALUES (1, 2), (3, 4)");
     check("INSERT INTO t (SELECT 1)", "insert t [] (SELECT 1)");
     check("INSERT INTO t WITH x AS (SELECT 1) SELECT * FROM x", "insert t [] WITH x AS (SELECT 1) SELECT * FROM x");

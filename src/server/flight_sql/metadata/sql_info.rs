@@ -17,7 +17,7 @@ use std::time::Duration;
 use tonic::Status;
 
 /// Words of ours beside those of SQL:2003.
-const KEYWORDS: [&str; 26] = [
+const KEYWORDS: [&str; 27] = [
     "ANALYZE",
     "ASC",
     "COPY",
@@ -26,6 +26,7 @@ const KEYWORDS: [&str; 26] = [
     "ENDPOINTS",
     "EXPLAIN",
     "ILIKE",
+    "KILL",
     "LIMIT",
     "MATERIALIZED",
     "OFFSET",

@@ -20,6 +20,7 @@ use crate::auth::Access;
 use crate::base::{Classify, Kind};
 use crate::catalog::EndpointResult;
 use crate::query::{self, Origin, Outcome, Params};
+use crate::server::audit;
 use crate::server::http::observe::{RequestId, RouteLabel};
 use crate::server::http::problem::Problem;
 use crate::server::http::reply::{self, Head};
@@ -38,7 +39,13 @@ pub async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) ->
     };
     // What may not be called is as good as not there.
     let may_call = |name: &str| access.as_ref().is_none_or(|access| access.may_call(name));
-    let Some((endpoint, captured)) = table.find(path).filter(|(endpoint, _)| may_call(&endpoint.name)) else {
+    let found = table.find(path);
+    if let (Some((hidden, _)), Ok(caller)) =
+        (found.as_ref().filter(|(endpoint, _)| !may_call(&endpoint.name)), gate::caller(&request))
+    {
+        audit::call_denied(&shared.parts.gate, caller, gate::address(&request), &hidden.name);
+    }
+    let Some((endpoint, captured)) = found.filter(|(endpoint, _)| may_call(&endpoint.name)) else {
         return Problem::not_found(format!("nothing is served at {path}; GET / lists what is")).into_response();
     };
     let label = RouteLabel(endpoint.path.text().clone());
@@ -76,7 +83,7 @@ async fn answer(
     let arguments = arguments::read(endpoint, facts, captured, &pairs)?;
 
     let request_id = request.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId("".into()));
-    let session = gate::caller(request)?.session(&*request_id.0, Origin::Endpoint);
+    let session = gate::session(request, &request_id.0, Origin::Endpoint)?;
     staleness::allow(&session, &request.headers)?;
     let question = [arguments.sql.clone(), format!("{:?}", arguments.values), format.media_type().to_owned()];
     let statement = query::Request {
