@@ -142,8 +142,8 @@ impl Service {
         checked.map_err(Fault::into_status)
     }
 
-    /// Appends all rows in one commit; returns how many the table gained. Whether they may be put there has been asked. Rejected rows refuse nothing: they are in the
-    /// rejects table with their reason, as with `INSERT`.
+    /// Appends all rows in one commit; returns how many the table gained. Rejected rows refuse nothing: they are in the
+    /// rejects table with their reason, as with `INSERT`. Whether the caller may has been asked before.
     pub(super) async fn append(
         &self,
         insert: &BatchInsert,
