@@ -96,7 +96,7 @@ impl Pair {
         match self {
             // RFC 8017, A.1.1, of 2048 bits and the exponent 65537: head, length and a zero byte before, three bytes of exponent last.
             Self::Rsa(pair) => {
-                let der = pair.public_key().as_ref();
+                let der: &[u8] = pair.public_key().as_ref();
                 json!({"kty": "RSA", "n": text(&der[9..265]), "e": text(&der[der.len() - 3..])})
             }
             Self::P256(pair) => on_curve("P-256", pair.public_key().as_ref(), 32),

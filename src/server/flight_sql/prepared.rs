@@ -201,7 +201,7 @@ impl Service {
         let second = batches.next().await.transpose()?;
         let several = second.is_some() || first.as_ref().is_some_and(|batch| batch.num_rows() > 1);
         if several && let Some(insert) = batch_insert::recognise(&statement.sql, self.catalog())? {
-            self.check_insert(&session.caller, &insert.table)?;
+            self.check_insert(session, &insert.table)?;
             let start = first.into_iter().chain(second).map(Ok);
             let all = futures::stream::iter(start).chain(batches);
             return self.append(&insert, session, all).await;

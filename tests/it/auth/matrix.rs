@@ -279,7 +279,7 @@ async fn rows_of_a_driver_go_in_by_the_same_rights() {
         }
         // Many rows of one prepared INSERT are such an append, too.
         let bound = async {
-            let mut insert = client.prepare("INSERT INTO secret VALUES ($1)".to_owned(), None).await?;
+            let mut insert = client.prepare("INSERT INTO secret (x) VALUES ($1)".to_owned(), None).await?;
             insert.set_parameters(rows())?;
             insert.execute_update().await
         };

@@ -49,8 +49,7 @@ pub async fn serve(State(shared): State<Arc<Shared>>, request: Request<Body>) ->
         return Problem::not_found(format!("nothing is served at {path}; GET / lists what is")).into_response();
     };
     let label = RouteLabel(endpoint.path.text().clone());
-    let may_know = access.as_ref().is_none_or(Access::is_engineer);
-    let mut response = answer(&shared, (endpoint, may_know), &captured, &request).await.into_response();
+    let mut response = answer(&shared, endpoint, &captured, (&request, access.as_ref())).await.into_response();
     response.extensions_mut().insert(label);
     response
 }
@@ -66,12 +65,11 @@ fn discreet(problem: Problem, endpoint: &Endpoint, may_know: bool) -> Problem {
     }
 }
 
-/// `may_know`: why a definition does not work.
 async fn answer(
     shared: &Shared,
-    (endpoint, may_know): (&Endpoint, bool),
+    endpoint: &Endpoint,
     captured: &[(&str, String)],
-    request: &Parts,
+    (request, access): (&Parts, Option<&Access>),
 ) -> Result<Response, Problem> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(Problem::method_not_allowed(request.method.as_str(), "GET, HEAD"));
@@ -79,6 +77,7 @@ async fn answer(
     let format = accept::negotiate(&request.headers)?;
     let pairs = query_string::parse(request.uri.query())?;
     let engine = &shared.parts.engine;
+    let may_know = access.is_none_or(Access::is_engineer);
     let facts = endpoint.facts(engine).await.map_err(|problem| discreet(problem, endpoint, may_know))?;
     let arguments = arguments::read(endpoint, facts, captured, &pairs)?;
 
