@@ -18,7 +18,7 @@ use super::last_refresh::REFRESH;
 use super::rows::{conform, write};
 use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
-use crate::query::{PinnedQuery, as_of};
+use crate::query::{MadeOf, PinnedQuery, as_of};
 use crate::storage::{CommitMode, CommitOutcome, CommitRequest, StorageError, Table, TableVersion};
 
 /// Puts the present answer of `query` in place of the stored rows.
@@ -34,15 +34,17 @@ pub(super) async fn replace(
 ) -> Result<RefreshReport, MaterializeError> {
     let stopwatch = Stopwatch::start();
     let before = table.refresh().await?;
-    let PinnedQuery { stream, sources, source_rows, data_as_of, .. } =
+    let PinnedQuery { stream, sources, source_rows, data_as_of, catalog, .. } =
         parts.engine.open_query(query, cancel.clone()).await?;
     let rows = conform(view, stream, before.columns(), cancel.clone())?;
     let files = write(view, table, rows, task, cancel).await?;
     let rows = files.iter().map(|file| file.rows).sum();
+    let made_of = MadeOf::today(&catalog, view).transactions();
+    let transactions = [rebuilding(&before), as_of(data_as_of)].into_iter().chain(made_of);
     let request = CommitRequest {
         files,
         mode: CommitMode::Replace,
-        transactions: vec![rebuilding(&before), as_of(data_as_of)],
+        transactions: transactions.collect(),
         fence: None,
         expected: Some(before.version()),
         operation: REFRESH,

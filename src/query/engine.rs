@@ -33,7 +33,7 @@ use super::views::{Designs, PartitionRun, pin_run, view_called};
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
 use crate::base::{Clock, Sealed, Tasks, Timestamp};
-use crate::catalog::{Catalog, Create, Definition, Plan};
+use crate::catalog::{Catalog, CatalogSnapshot, Create, Definition, Plan};
 use crate::rollup::{self, Decision, Design, Scan};
 use crate::storage::{Lake, TableVersion};
 
@@ -127,6 +127,8 @@ pub struct PinnedQuery {
     pub source_rows: u64,
     /// Everything committed before this moment is in the rows.
     pub data_as_of: Timestamp,
+    /// What its names stood for.
+    pub catalog: Arc<CatalogSnapshot>,
 }
 
 impl Engine {

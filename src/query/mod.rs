@@ -59,6 +59,8 @@ pub use state::{
     CertificateRow, IngestRow, ListenerRow, RESTATED_AT, RESTATEMENTS_PATH, SystemState, ViewRow, restatements_schema,
 };
 pub use verification::VERIFICATIONS_PATH;
-pub use views::{Behind, PartitionRun, Pending, absorbed, absorbing, as_of, may_hold, pending, rows_at, stored_as_of};
+pub use views::{
+    Behind, MadeOf, PartitionRun, Pending, absorbed, absorbing, as_of, may_hold, pending, rows_at, stored_as_of,
+};
 
 use statement::query::answer_schema;

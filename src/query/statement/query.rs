@@ -204,15 +204,16 @@ pub(in crate::query) async fn open(
     let opened = async {
         let question = Question::new(sql, &Params::None, &[])?;
         let relations = Relations::pinned(engine, references(&question.statement)?, &Viewer::trusted()).await?;
-        let sources = (relations.sources(), relations.source_rows());
+        let read = (relations.sources(), relations.source_rows(), relations.catalog().clone());
         let planned = physical(engine, question, relations, engine.clock.now(), UseViews::No).await?;
         Ok((planned, sources))
     };
-    let (Planned { plan, data_as_of, .. }, (sources, source_rows)) = within(cancel.clone(), limit, opened).await?;
+    let (Planned { plan, data_as_of, .. }, read) = within(cancel.clone(), limit, opened).await?;
+    let (sources, source_rows, catalog) = read;
     let schema = answer_schema(&plan.schema());
     let held = Held { watch: None, permit: None, cancel, limit, most: Most::default() };
     let stream = stream::start(&engine.shared, plan, schema.clone(), held);
-    Ok(PinnedQuery { schema, stream, sources, source_rows, data_as_of })
+    Ok(PinnedQuery { schema, stream, sources, source_rows, data_as_of, catalog })
 }
 
 /// How many threads work on a plan.

@@ -103,3 +103,48 @@ async fn statements_of_others_and_settings_are_not_listed() {
     assert!(all.contains("'***'") && !all.contains("-password"), "{all}");
     server.stop().await;
 }
+
+/// Rows of a view kept by the full strategy are those of the names they were made through, not of today's.
+#[tokio::test]
+async fn stored_rows_do_not_outlive_the_policies_they_came_through() {
+    let server = Guarded::with_people().await;
+    let eve = as_user("eve");
+    let run = async |sql: &str| {
+        let (status, body) = server.http(&eve, sql).await;
+        assert_eq!(status, 200, "{sql}: {body}");
+    };
+    let full = "WITH (refresh='manual', strategy='full') AS SELECT * FROM";
+    for sql in [
+        "CREATE TABLE empty_twin (id BIGINT NOT NULL, region VARCHAR, item VARCHAR, ip VARCHAR, price BIGINT)",
+        "CREATE VIEW w AS SELECT * FROM sales",
+        &format!("CREATE MATERIALIZED VIEW m {full} w"),
+        &format!("CREATE MATERIALIZED VIEW above {full} m"),
+        "REFRESH MATERIALIZED VIEW m",
+        "REFRESH MATERIALIZED VIEW above",
+    ] {
+        run(sql).await;
+    }
+    let counts = async |authorization: &str| {
+        let of_m = server.over_http(authorization, "SELECT count(*) FROM m").await;
+        assert_eq!(server.over_http(authorization, "SELECT count(*) FROM above").await, of_m);
+        of_m
+    };
+    assert_eq!(counts(&server.admin).await, "5");
+    assert_eq!(counts(&eve).await, "0", "she sees no row of sales");
+    run("CREATE OR REPLACE VIEW w AS SELECT * FROM empty_twin").await;
+    assert_eq!(counts(&eve).await, "0", "no policy is on the twin, but the rows came from sales");
+    assert_eq!(counts(&as_user("ana")).await, "0");
+    assert_eq!(counts(&server.admin).await, "0", "until the next refresh, as before the first");
+    let as_of = "SELECT count(data_as_of) FROM system.views WHERE view_name = 'm'";
+    assert_eq!(server.over_http(&server.admin, as_of).await, "0");
+    run("INSERT INTO empty_twin (id) VALUES (7)").await;
+    run("REFRESH MATERIALIZED VIEW m").await;
+    run("REFRESH MATERIALIZED VIEW above").await;
+    assert_eq!(counts(&eve).await, "1");
+    run("CREATE OR REPLACE VIEW w AS SELECT * FROM sales").await;
+    assert_eq!(counts(&server.admin).await, "0", "the rows of the twin are not those of sales either");
+    run("REFRESH MATERIALIZED VIEW m").await;
+    run("REFRESH MATERIALIZED VIEW above").await;
+    assert_eq!(counts(&server.admin).await, "5");
+    server.stop().await;
+}
