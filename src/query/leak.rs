@@ -4,12 +4,16 @@
 //! The optimizer joins a policy's filter and the filters written above it into one, and evaluates its parts in any order. Parts
 //! that cannot fail (comparisons of columns and values) may be; all others are evaluated only where those are true:
 //! `CASE WHEN <what cannot fail> THEN <the others> ELSE false END`. Policies consist of parts that cannot fail (`protect`).
+//!
+//! Steps of planning that evaluate other expressions of a caller further down, where rows are that a policy's filter has not seen yet,
+//! are left out where policies hold ([`careful`]).
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr::{Between, Case, Cast, InList, Like};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Operator, lit, when};
@@ -29,6 +33,28 @@ pub(super) enum Guard {
     Views,
 }
 
+/// Rules that evaluate an expression below a filter that it stood above: one puts what several expressions share below them all, one
+/// swaps a projection with the filter under it.
+const MOVING_DOWN: [&str; 2] = ["common_sub_expression_eliminate", "ProjectionPushdown"];
+
+/// A state whose plans evaluate what stands above a filter only on rows that pass it. Without its filters of joins and of `ORDER BY
+/// … LIMIT`, which scans would try on all rows, and with all others in their own order.
+pub(super) fn careful(mut state: SessionState) -> SessionState {
+    let options = state.config_mut().options_mut();
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    options.execution.parquet.reorder_filters = false;
+    let options = state.config_options().clone();
+    state.execution_props_mut().config_options = Some(options);
+    let stays = |name: &str| !MOVING_DOWN.contains(&name);
+    let logical = state.optimizers().iter().filter(|rule| stays(rule.name())).cloned().collect();
+    let physical = state.physical_optimizers().iter().filter(|rule| stays(rule.name())).cloned().collect();
+    let builder = SessionStateBuilder::new_from_existing(state);
+    builder.with_optimizer_rules(logical).with_physical_optimizer_rules(physical).build()
+}
+
 /// A plan the optimizer is done with, its filters put in order.
 ///
 /// # Errors
@@ -41,7 +67,7 @@ pub(super) fn guarded(plan: LogicalPlan, guard: Guard) -> DataFusionResult<Logic
         LogicalPlan::Filter(filter) => ordered(filter, guard).map(Transformed::yes),
         LogicalPlan::TableScan(mut scan) => {
             let schema = scan.projected_schema.clone();
-            // These only choose files; the rows' own filter stands above.
+            // These choose files, and whether rows are filtered while they are decoded; the rows' own filter stands above.
             scan.filters.retain(|filter| is_leakproof(filter, &schema).unwrap_or(false));
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::engine::{Inner, PinnedQuery};
-use crate::query::leak::{Guard, guarded};
+use crate::query::leak::{Guard, careful, guarded};
 use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
 use crate::query::running::State;
@@ -172,6 +172,7 @@ pub(super) async fn with_guard(
     match guard {
         Guard::Open => Ok(state.create_physical_plan(plan).await?),
         guard => {
+            let state = careful(state.clone());
             let optimised = guarded(state.optimize(plan)?, guard)?;
             Ok(state.query_planner().create_physical_plan(&optimised, state).await?)
         }
