@@ -137,7 +137,8 @@ impl Relations {
         let mut public = self.found.keys().filter(|(schema, _)| schema == PUBLIC);
         // A plan names the view it was answered from, which need not be one it reads.
         let mut views = self.catalog.relations.values().filter(|object| object.kind == ObjectKind::MaterializedView);
-        public.all(|(_, name)| self.viewer.sees_whole(&self.catalog, name))
+        !self.hides_kept
+            && public.all(|(_, name)| self.viewer.sees_whole(&self.catalog, name))
             && views.all(|view| self.viewer.may_see(&view.name))
     }
 

@@ -193,3 +193,19 @@ async fn nothing_of_a_caller_is_evaluated_on_hidden_rows() {
     );
     server.stop().await;
 }
+
+#[tokio::test]
+async fn plans_count_no_rows_of_rejects_that_are_hidden() {
+    let server = Guarded::with_people().await;
+    let bad = server.request(Method::POST, "/v1/tables/sales/rows", &as_user("ida")).json(&json!([{"id": "x"}]));
+    bad.send().await.unwrap();
+    let count = "SELECT count(*) FROM system.rejects";
+    assert_eq!(server.over_http(&server.admin, count).await, "1");
+    assert_eq!(server.over_http(&as_user("eve"), count).await, "0");
+    for who in ["eve", "ana"] {
+        let explained = server.over_http(&as_user(who), &format!("EXPLAIN ANALYZE {count}")).await;
+        assert_eq!(explained, "permission_denied", "{who}");
+    }
+    assert!(server.over_http(&server.admin, &format!("EXPLAIN ANALYZE {count}")).await.contains("output_rows"));
+    server.stop().await;
+}
