@@ -6,6 +6,7 @@ mod derived;
 mod limits;
 mod matrix;
 mod policies;
+mod replacing;
 
 use adlake::app::{App, Running};
 use adlake::base::{Clock, Timestamp};
