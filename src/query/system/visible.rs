@@ -128,6 +128,12 @@ fn whole(viewer: &Viewer, catalog: &CatalogSnapshot, name: &str) -> bool {
     }
 }
 
+/// Whether everything that an endpoint reads is seen whole. Its name says nothing of that: a relation may have the same.
+fn reads_whole(viewer: &Viewer, catalog: &CatalogSnapshot, endpoint: &str) -> bool {
+    let reads = catalog.endpoints.get(endpoint).map(|endpoint| &endpoint.reads);
+    reads.is_some_and(|reads| reads.iter().all(|read| whole(viewer, catalog, read)))
+}
+
 /// Names and columns below a view are for those who may read them; what endpoints read, for engineers.
 fn lineage(rows: &RecordBatch, viewer: &Viewer, catalog: &CatalogSnapshot) -> Result<BooleanArray, QueryError> {
     let (objects, kinds, reads) =
@@ -193,6 +199,13 @@ fn without_counts(
         Kind::Queries => {
             let origins = texts(&rows, "origin")?;
             mask(origins.len(), |row| viewer.is_engineer() || origins.value(row) != "endpoint")
+        }
+        Kind::Objects => {
+            let (names, kinds) = (texts(&rows, "name")?, texts(&rows, "kind")?);
+            mask(names.len(), |row| match kinds.value(row) {
+                "endpoint" => viewer.is_engineer() && reads_whole(viewer, catalog, names.value(row)),
+                _ => viewer.sees_whole(catalog, names.value(row)),
+            })
         }
         _ => {
             let names = texts(&rows, named(kind))?;

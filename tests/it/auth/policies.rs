@@ -209,3 +209,27 @@ async fn plans_count_no_rows_of_rejects_that_are_hidden() {
     assert!(server.over_http(&server.admin, &format!("EXPLAIN ANALYZE {count}")).await.contains("output_rows"));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_text_of_an_endpoint_is_for_engineers_who_see_all_it_reads() {
+    let server = Guarded::with_people().await;
+    server.run("CREATE ENDPOINT secrets () WITH (path='/v1/secrets') AS SELECT x FROM secret").await;
+    server.run("GRANT EXECUTE ON ENDPOINT secrets TO ROLE partner").await;
+    let texts =
+        "SELECT name, sql IS NOT NULL, reads IS NOT NULL FROM system.objects WHERE kind = 'endpoint' ORDER BY 1";
+    let shown = "SHOW ENDPOINTS";
+    for (who, expected) in [
+        ("admin", "secrets|true|true; totals|true|true"),
+        ("eve", "secrets|true|true; totals|false|false"),
+        ("ana", "secrets|false|false; totals|false|false"),
+        ("pat", "secrets|false|false; totals|false|false"),
+        ("nia", ""),
+    ] {
+        let authorization = if who == "admin" { server.admin.clone() } else { as_user(who) };
+        assert_eq!(server.over_http(&authorization, texts).await, expected, "{who}");
+        let lists = server.over_http(&authorization, shown).await;
+        assert_eq!(lists.contains("FROM secret"), ["admin", "eve"].contains(&who), "{who}: {lists}");
+        assert_eq!(lists.contains("FROM sales"), who == "admin", "{who}: {lists}");
+    }
+    server.stop().await;
+}
