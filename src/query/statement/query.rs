@@ -98,7 +98,7 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     let planned = physical(&work.engine, question, relations, work.now, use_views).await?;
     let Planned { plan, is_repeatable, data_as_of, answered } = planned;
     if let Some(watch) = &work.watch {
-        verification::submit(&work.engine, &watch.run, answered);
+        verification::submit(&work.engine, (&watch.run, &work.viewer), answered);
     }
     let most = work.allowance.into();
     let held = Held { watch: work.watch.take(), permit, cancel: work.cancel.clone(), limit: work.limit, most };
