@@ -428,15 +428,6 @@ pub(super) fn references(statement: &Statement) -> Result<Vec<TableReference>, Q
     Ok(tables)
 }
 
-/// Whether a statement reads nothing but what the process knows by itself, and so needs no turn.
-pub(super) fn reads_only_system(references: &[TableReference]) -> bool {
-    !references.is_empty()
-        && references.iter().all(|reference| {
-            reference.schema().is_some_and(|schema| schema == system::SYSTEM || schema == system::INFORMATION_SCHEMA)
-                && !system::KEPT.contains(&reference.table())
-        })
-}
-
 fn is_unknown(engine: &Inner, catalog: &CatalogSnapshot, reference: &TableReference) -> bool {
     let public = reference.schema().is_none_or(|schema| schema == PUBLIC);
     public && !catalog.relations.contains_key(reference.table()) && !engine.shared.has_table_function(reference.table())

@@ -9,6 +9,7 @@ pub(super) mod query;
 mod security;
 mod set;
 mod show;
+mod turn;
 
 use std::future::Future;
 use std::sync::Arc;

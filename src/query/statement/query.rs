@@ -16,6 +16,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tokio_util::sync::CancellationToken;
 
+use super::turn::needs_no_turn;
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::engine::{Inner, PinnedQuery};
@@ -24,7 +25,7 @@ use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
 use crate::query::running::State;
 use crate::query::stream::{self, Held, Limit, Most};
-use crate::query::tables::{Relations, reads_only_system, references};
+use crate::query::tables::{Relations, references};
 use crate::query::verification;
 use crate::query::viewer::Viewer;
 use crate::query::views::{Answered, Rewritten, rewritten};
@@ -74,7 +75,7 @@ impl Question {
 pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     let question = Question::new(sql, &work.params, &work.declared)?;
     let names = references(&question.statement)?;
-    let permit = match reads_only_system(&names) {
+    let permit = match needs_no_turn(&question.statement) {
         true => None,
         false => Some(work.engine.admission.enter().await?),
     };
@@ -174,7 +175,7 @@ pub(super) async fn with_guard(
         guard => {
             let state = careful(state.clone());
             let optimised = guarded(state.optimize(plan)?, guard)?;
-            Ok(state.query_planner().create_physical_plan(&optimised, state).await?)
+            Ok(state.query_planner().create_physical_plan(&optimised, &state).await?)
         }
     }
 }
@@ -207,7 +208,7 @@ pub(in crate::query) async fn open(
         let relations = Relations::pinned(engine, references(&question.statement)?, &Viewer::trusted()).await?;
         let read = (relations.sources(), relations.source_rows(), relations.catalog().clone());
         let planned = physical(engine, question, relations, engine.clock.now(), UseViews::No).await?;
-        Ok((planned, sources))
+        Ok((planned, read))
     };
     let (Planned { plan, data_as_of, .. }, read) = within(cancel.clone(), limit, opened).await?;
     let (sources, source_rows, catalog) = read;

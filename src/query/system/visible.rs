@@ -120,6 +120,19 @@ pub(super) fn visible(
     without_counts(kind, rows, viewer, catalog)
 }
 
+/// Whether rows about the relation of this name can be for this viewer: asked before what is costly to look at is read.
+pub(super) fn may_show(kind: Kind, viewer: &Viewer, catalog: &CatalogSnapshot, name: &str) -> bool {
+    let Some(access) = viewer.caller().filter(|access| !access.may_administer()) else { return true };
+    match kind.shown() {
+        Shown::All | Shown::Column(..) | Shown::Own(_) | Shown::Lineage => true,
+        Shown::Relation(_) => access.may_see(name),
+        Shown::Whole(_) => whole(viewer, catalog, name),
+        Shown::EngineerWhole(_) => access.is_engineer() && whole(viewer, catalog, name),
+        Shown::Engineer => access.is_engineer(),
+        Shown::Admin => false,
+    }
+}
+
 /// What is no relation of a user's, such as a table of the program's own, has rows about all of them.
 fn whole(viewer: &Viewer, catalog: &CatalogSnapshot, name: &str) -> bool {
     match catalog.relations.contains_key(name) {
