@@ -42,7 +42,7 @@ impl Kind {
             Kind::Commits => Shown::Whole("table_name"),
             Kind::Views => Shown::EngineerWhole("view_name"),
             Kind::Ingest | Kind::LateEvents | Kind::Maintenance => Shown::EngineerWhole("table_name"),
-            Kind::Leases | Kind::Settings => Shown::Engineer,
+            Kind::Leases => Shown::Engineer,
             Kind::Rejects => Shown::EngineerWhole("table_name"),
             // Values of the view, and counts of events.
             Kind::Restatements => Shown::Whole("view_name"),
@@ -50,7 +50,8 @@ impl Kind {
             Kind::Lineage => Shown::Lineage,
             Kind::Queries => Shown::Own("user_name"),
             Kind::Tokens | Kind::Limits => Shown::Own("user_name"),
-            Kind::Users | Kind::Roles | Kind::Grants | Kind::Policies | Kind::Masks | Kind::Listeners => Shown::Admin,
+            Kind::Users | Kind::Roles | Kind::Grants | Kind::Policies | Kind::Masks => Shown::Admin,
+            Kind::Listeners | Kind::Settings => Shown::Admin,
         }
     }
 

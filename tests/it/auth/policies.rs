@@ -98,7 +98,11 @@ async fn statements_of_others_and_settings_are_not_listed() {
     server.over_http(&as_user("pat"), "SELECT 42").await;
     let list = "SELECT DISTINCT user_name FROM system.queries";
     assert_eq!(server.over_http(&as_user("pat"), list).await, "pat");
-    assert_eq!(server.over_http(&as_user("pat"), "SELECT count(*) FROM system.settings").await, "0");
+    for who in ["pat", "ana", "eve"] {
+        assert_eq!(server.over_http(&as_user(who), "SELECT count(*) FROM system.settings").await, "0", "{who}");
+        assert_eq!(server.over_http(&as_user(who), "SHOW ALL").await, "", "{who}");
+    }
+    assert_ne!(server.over_http(&server.admin, "SHOW ALL").await, "");
     let all = server.over_http(&server.admin, "SELECT sql FROM system.queries WHERE sql LIKE '%PASSWORD%'").await;
     assert!(all.contains("'***'") && !all.contains("-password"), "{all}");
     server.stop().await;
