@@ -1,6 +1,6 @@
 //! All objects at one version, and what must hold of them together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::lineage::{self, Reads};
@@ -70,6 +70,20 @@ impl CatalogSnapshot {
         let endpoints = self.endpoints.values().filter(affected).cloned();
         let views = names.iter().rev().filter_map(|name| self.relations.get(*name)).cloned();
         Ok(endpoints.chain(views).chain([relation.clone()]).collect())
+    }
+
+    /// The relation called `name` and everything it reads, directly or through others. Names of what is gone are among them.
+    pub fn with_all_below<'a>(&'a self, name: &'a str) -> BTreeSet<&'a str> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![name];
+        while let Some(name) = open.pop() {
+            if found.insert(name)
+                && let Some(object) = self.relations.get(name)
+            {
+                open.extend(object.reads.iter().map(String::as_str));
+            }
+        }
+        found
     }
 
     /// What each relation reads.

@@ -29,7 +29,7 @@ use super::request::AppendRequest;
 use super::target::Targets;
 use super::{DeleteRequest, IngestConfig, IngestError};
 use crate::base::{Clock, Tasks};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Object};
 use crate::storage::{DeleteProgress, DeleteReport, Lake, Leases, Locations, TableVersion};
 use crate::telemetry::metrics;
 
@@ -192,6 +192,25 @@ impl Ingestor {
         let work = Box::pin(self.0.append_stream(table, rows, task, cancel.clone()));
         let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
         count(table, report.accepted, report.duplicates, 0);
+        Ok(report)
+    }
+
+    /// The same into a table that no name leads to yet.
+    ///
+    /// # Errors
+    /// As [`Self::append_stream`].
+    pub async fn fill(
+        &self,
+        table: &Arc<Object>,
+        rows: SendableRecordBatchStream,
+        task: Arc<TaskContext>,
+        cancel: CancellationToken,
+    ) -> Result<AppendReport, IngestError> {
+        self.0.lake.check_writable()?;
+        let target = self.0.targets.open(table).await?;
+        let work = Box::pin(self.0.insert(target, rows, task, cancel.clone()));
+        let report = cancel.run_until_cancelled(work).await.ok_or(IngestError::Cancelled)??;
+        count(&table.name, report.accepted, report.duplicates, 0);
         Ok(report)
     }
 

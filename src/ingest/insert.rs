@@ -88,6 +88,16 @@ impl Core {
         cancel: CancellationToken,
     ) -> Result<AppendReport, IngestError> {
         let target = self.targets.resolve(table).await?;
+        self.insert(target, rows, task, cancel).await
+    }
+
+    pub(super) async fn insert(
+        &self,
+        target: Target,
+        rows: SendableRecordBatchStream,
+        task: Arc<TaskContext>,
+        cancel: CancellationToken,
+    ) -> Result<AppendReport, IngestError> {
         let validator = self.targets.validator(&target, Arrival::Backfill);
         let inserting = Inserting::new(&target, validator);
         let inserted = match target.snapshot_key() {

@@ -69,7 +69,11 @@ impl Targets {
         }
     }
 
-    async fn open(&self, object: &Arc<Object>) -> Result<Target, IngestError> {
+    /// The table that `object` is, whether or not its name leads to it.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub async fn open(&self, object: &Arc<Object>) -> Result<Target, IngestError> {
         let Definition::Table(definition) = &object.definition else {
             let message = format!("'{}' is a {}: rows go into tables", object.name, object.kind);
             return Err(IngestError::Invalid { message });

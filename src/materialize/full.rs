@@ -16,7 +16,7 @@ use super::commit::{Made, commit, rebuilding};
 use super::staged::{Staged, Target};
 use super::{MaterializeError, RefreshParts, RefreshReport};
 use crate::base::Stopwatch;
-use crate::query::{PinnedQuery, as_of};
+use crate::query::{MadeOf, PinnedQuery, as_of};
 use crate::storage::{CommitMode, Table};
 
 /// Puts the present answer of `query` in place of the stored rows.
@@ -44,12 +44,13 @@ async fn make(
     target: &Target<'_>,
     staged: &mut Staged,
 ) -> Result<Made, MaterializeError> {
-    let PinnedQuery { stream, sources, source_rows, data_as_of, .. } =
+    let PinnedQuery { stream, sources, source_rows, data_as_of, catalog, .. } =
         parts.engine.open_query(query, target.cancel.clone()).await?;
+    let made_of = MadeOf::today(&catalog, target.view).transactions();
     Ok(Made {
         rows: staged.write(target, stream).await?,
         mode: CommitMode::Replace,
-        transactions: vec![rebuilding(&target.stored), as_of(data_as_of)],
+        transactions: [rebuilding(&target.stored), as_of(data_as_of)].into_iter().chain(made_of).collect(),
         sources: sources.into_iter().collect(),
         source_rows,
         restated: Vec::new(),

@@ -12,6 +12,7 @@ use super::fold::fold;
 use super::refresh::Refresher;
 use crate::base::{Tasks, Timestamp, chain};
 use crate::catalog::{CatalogSnapshot, Definition, Object, RefreshScope, RefreshTrigger};
+use crate::query::MadeOf;
 use crate::rollup::Strategy;
 use crate::storage::{Acquired, Leases, TableVersion};
 
@@ -30,8 +31,15 @@ pub struct Schedule {
 struct Run {
     first_seen: Timestamp,
     running: Option<JoinHandle<()>>,
-    /// Versions of its sources when it was last refreshed from here.
-    sources: BTreeMap<String, TableVersion>,
+    /// What it was made of when it was last refreshed from here.
+    sources: Option<Sources>,
+}
+
+/// What a view's rows depend on.
+#[derive(PartialEq, Eq)]
+struct Sources {
+    made_of: MadeOf,
+    versions: BTreeMap<String, TableVersion>,
 }
 
 impl Schedule {
@@ -75,7 +83,7 @@ impl Schedule {
 
     fn is_due(&self, object: &Object, trigger: &RefreshTrigger, now: Timestamp) -> bool {
         let mut runs = self.runs.lock();
-        let fresh = || Run { first_seen: now, running: None, sources: BTreeMap::new() };
+        let fresh = || Run { first_seen: now, running: None, sources: None };
         let run = runs.entry(object.name.clone()).or_insert_with(fresh);
         if run.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return false;
@@ -92,11 +100,11 @@ impl Schedule {
         next.is_some_and(|next| next <= now)
     }
 
-    /// The versions of what the view's rows depend on, unless they are those of its last refresh: of tables, and of views that
+    /// What the view's rows depend on, unless it is that of its last refresh: queries, and the versions of tables and of views that
     /// are kept in full, which come first by having to move first. A view that is kept incrementally is as new as what it reads.
-    async fn moved(&self, catalog: &CatalogSnapshot, view: &Object) -> Option<BTreeMap<String, TableVersion>> {
+    async fn moved(&self, catalog: &CatalogSnapshot, view: &Object) -> Option<Sources> {
         let parts = &self.refresher.0.parts;
-        let mut sources = BTreeMap::new();
+        let mut versions = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut open: Vec<&str> = view.reads.iter().map(String::as_str).collect();
         while let Some(name) = open.pop() {
@@ -111,17 +119,18 @@ impl Schedule {
             match &object.table_path {
                 Some(path) if has_own_rows => {
                     let table = parts.lake.open_table(path).await.ok()?;
-                    sources.insert(name.to_owned(), table.snapshot().await.ok()?.version());
+                    versions.insert(name.to_owned(), table.snapshot().await.ok()?.version());
                 }
                 _ => open.extend(object.reads.iter().map(String::as_str)),
             }
         }
+        let sources = Sources { made_of: MadeOf::today(catalog, &view.name), versions };
         let has_failed = self.refresher.0.states.of(&view.name).failures > 0;
-        let is_known = self.runs.lock().get(&view.name).is_some_and(|run| run.sources == sources);
+        let is_known = self.runs.lock().get(&view.name).is_some_and(|run| run.sources.as_ref() == Some(&sources));
         (has_failed || !is_known).then_some(sources)
     }
 
-    fn start(&self, view: &str, sources: BTreeMap<String, TableVersion>, stop: &CancellationToken) {
+    fn start(&self, view: &str, sources: Sources, stop: &CancellationToken) {
         let (refresher, name, stop) = (self.refresher.clone(), view.to_owned(), stop.clone());
         let running = self.tasks.spawn("refresh a view", async move {
             let engine = refresher.0.parts.engine.clone();
@@ -146,7 +155,7 @@ impl Schedule {
         });
         if let Some(run) = self.runs.lock().get_mut(view) {
             run.running = Some(running);
-            run.sources = sources;
+            run.sources = Some(sources);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::restated::event_time;
 use super::{MaterializeError, PartitionStatus, Refresher};
 use crate::base::{Timestamp, chain};
 use crate::catalog::{Definition, MaterializedViewDefinition};
-use crate::query::{Pending, ViewRow, absorbed_version, pending, stored_as_of};
+use crate::query::{MadeOf, Pending, ViewRow, absorbed_version, pending, stored_as_of};
 use crate::rollup::{Certainty, Decision, Strategy, Window};
 use crate::storage::TableVersion;
 
@@ -238,7 +238,8 @@ impl Refresher {
                 {
                     (status.pending_rows, status.pending_since) = (Some(behind.rows), behind.since);
                 }
-                status.as_of = status.last_refresh.as_ref().map(|_| stored_as_of(&stored));
+                let is_shown = MadeOf::today(&parts.catalog.snapshot(), view).is_of(&stored);
+                status.as_of = is_shown.then(|| stored_as_of(&stored));
                 return Ok(status);
             }
         };

@@ -32,7 +32,7 @@ use super::views::{Designs, PartitionAt, PartitionRun, pin_partitions, pin_run, 
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
 use crate::base::{Clock, Sealed, Tasks, Timestamp};
-use crate::catalog::{Catalog, Create, Definition, Plan};
+use crate::catalog::{Catalog, CatalogSnapshot, Create, Definition, Object, Plan};
 use crate::rollup::{self, Decision, Design, Scan};
 use crate::storage::{Lake, TableVersion};
 
@@ -127,6 +127,8 @@ pub struct PinnedQuery {
     pub source_rows: u64,
     /// Everything committed before this moment is in the rows.
     pub data_as_of: Timestamp,
+    /// What its names stood for.
+    pub catalog: Arc<CatalogSnapshot>,
 }
 
 impl Engine {
@@ -434,13 +436,25 @@ impl Engine {
         ddl::apply(&self.0, plan).await.map(|_| ())
     }
 
-    /// The table that `create` names becomes what `create` says, with the rows of table `rows_of`, which is no object of its own
-    /// afterwards. Readers see the old table or the new one, never none.
+    /// An empty table as `create` says, which no name leads to: for [`Self::replace_table`].
     ///
     /// # Errors
-    /// A view that does not work with the new columns, a table that is gone; then nothing has changed.
-    pub async fn replace_table(&self, create: Create, rows_of: &str) -> Result<(), QueryError> {
-        ddl::replace_table(&self.0, create, rows_of).await
+    /// Not a table; files that cannot be made.
+    pub async fn make_beside(&self, create: Create) -> Result<Arc<Object>, QueryError> {
+        ddl::make_beside(&self.0, create).await
+    }
+
+    /// Deletes it again.
+    pub async fn delete_beside(&self, beside: &Object) {
+        ddl::delete_beside(&self.0, beside).await;
+    }
+
+    /// The table of the same name becomes `beside`, with its rows. Readers see the old table or the new one, never none.
+    ///
+    /// # Errors
+    /// A view that does not work with the new columns, a table that is gone; then nothing has changed, and `beside` is deleted.
+    pub async fn replace_table(&self, beside: &Object) -> Result<(), QueryError> {
+        ddl::replace_table(&self.0, beside).await
     }
 }
 

@@ -66,7 +66,7 @@ pub use state::{
 };
 pub use verification::VERIFICATIONS_PATH;
 pub use views::{
-    Behind, PartitionAt, PartitionRun, Pending, absorbed_version, absorbing, as_of, may_hold, pending, rows_at,
+    Behind, MadeOf, PartitionAt, PartitionRun, Pending, absorbed_version, absorbing, as_of, may_hold, pending, rows_at,
     stored_as_of,
 };
 

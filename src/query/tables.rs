@@ -23,7 +23,9 @@ use super::leak::Guard;
 use super::planner::parse;
 use super::runtime::{CATALOG, PUBLIC};
 use super::viewer::Viewer;
-use super::views::{PartitionedToPin, Pinned, PinnedPartitioned, PinnedView, ToPin, ViewToPin, pin, stored_as_of};
+use super::views::{
+    MadeOf, PartitionedToPin, Pinned, PinnedPartitioned, PinnedView, ToPin, ViewToPin, pin, stored_as_of,
+};
 use super::{QueryError, system};
 use crate::auth::Reading;
 use crate::base::{Timestamp, suggestion};
@@ -135,7 +137,8 @@ impl Relations {
         let mut public = self.found.keys().filter(|(schema, _)| schema == PUBLIC);
         // A plan names the view it was answered from, which need not be one it reads.
         let mut views = self.catalog.relations.values().filter(|object| object.kind == ObjectKind::MaterializedView);
-        public.all(|(_, name)| self.viewer.sees_whole(&self.catalog, name))
+        !self.hides_kept
+            && public.all(|(_, name)| self.viewer.sees_whole(&self.catalog, name))
             && views.all(|view| self.viewer.may_see(&view.name))
     }
 
@@ -298,20 +301,33 @@ impl Relations {
             (_, None) => Found::Nothing,
         })?;
         let Pinned { tables, views, partitioned, seen } = pin(engine, &catalog, read, oldest).await?;
-        let whole_views = whole_views.iter().filter_map(|name| tables.get(name)).map(|stored| stored_as_of(stored));
-        let moments = whole_views.chain(seen).chain(views.iter().filter_map(|view| view.as_of));
+        let moments = seen.into_iter().chain(views.iter().filter_map(|view| view.as_of));
         relations.data_as_of = moments.fold(relations.data_as_of, Timestamp::min);
-        for (name, snapshot) in &tables {
-            relations.sources.insert(name.clone(), (snapshot.version(), snapshot.committed_at()));
-            let source = provider_as_source(snapshot.provider());
-            relations.found.insert((PUBLIC.to_owned(), name.clone()), Relation::Table(source));
-        }
-        relations.snapshots = tables;
+        relations.take(tables, &whole_views);
         relations.recomputed = recomputed;
         relations.views = views.into_iter().map(|view| (view.name.clone(), view)).collect();
         relations.partitioned = partitioned.into_iter().map(|view| (view.name.clone(), view)).collect();
         relations.find_kept(engine).await?;
         Ok(relations)
+    }
+
+    /// Tables at their versions. Rows of a view kept by the full strategy that were made of something else are left out: the view is
+    /// as it was before its first refresh.
+    fn take(&mut self, tables: BTreeMap<String, Arc<TableSnapshot>>, whole_views: &[String]) {
+        for (name, snapshot) in tables {
+            self.sources.insert(name.clone(), (snapshot.version(), snapshot.committed_at()));
+            let (key, rows) = ((PUBLIC.to_owned(), name.clone()), snapshot.provider());
+            if whole_views.contains(&name) {
+                if !MadeOf::today(&self.catalog, &name).is_of(&snapshot) {
+                    self.data_as_of = Timestamp::default();
+                    self.found.insert(key, empty_table(rows.schema()));
+                    continue;
+                }
+                self.data_as_of = self.data_as_of.min(stored_as_of(&snapshot));
+            }
+            self.found.insert(key, Relation::Table(provider_as_source(rows)));
+            self.snapshots.insert(name, snapshot);
+        }
     }
 
     /// Puts the rows that the lake keeps of `system` tables in the place of the empty ones.
@@ -410,15 +426,6 @@ pub(super) fn empty_table(columns: SchemaRef) -> Relation {
 pub(super) fn references(statement: &Statement) -> Result<Vec<TableReference>, QueryError> {
     let (tables, _) = resolve_table_references(statement, true)?;
     Ok(tables)
-}
-
-/// Whether a statement reads nothing but what the process knows by itself, and so needs no turn.
-pub(super) fn reads_only_system(references: &[TableReference]) -> bool {
-    !references.is_empty()
-        && references.iter().all(|reference| {
-            reference.schema().is_some_and(|schema| schema == system::SYSTEM || schema == system::INFORMATION_SCHEMA)
-                && !system::KEPT.contains(&reference.table())
-        })
 }
 
 fn is_unknown(engine: &Inner, catalog: &CatalogSnapshot, reference: &TableReference) -> bool {

@@ -1,6 +1,5 @@
 //! For whom a statement runs: the one place where query asks `auth` what they may see.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::engine::Inner;
@@ -88,14 +87,14 @@ impl Viewer {
     /// Whether policies or masks change what is seen of a relation, of itself or of what it is made from.
     pub(super) fn is_restricted(&self, catalog: &CatalogSnapshot, relation: &str) -> bool {
         let Some(access) = &self.access else { return false };
-        lineage(catalog, relation).into_iter().any(|name| access.is_restricted(name))
+        catalog.with_all_below(relation).into_iter().any(|name| access.is_restricted(name))
     }
 
     /// Whether the whole relation, and everything it is made from, is there to see, names and counts included.
     pub(super) fn sees_whole(&self, catalog: &CatalogSnapshot, relation: &str) -> bool {
         let Some(access) = &self.access else { return true };
         let whole = |name: &str| access.reading(name) == Reading::All && !access.is_restricted(name);
-        lineage(catalog, relation).into_iter().all(whole)
+        catalog.with_all_below(relation).into_iter().all(whole)
     }
 
     /// Whether there is nothing of any relation, also of those that are gone, that the viewer may not see.
@@ -128,18 +127,4 @@ impl Viewer {
     pub(super) fn fingerprint(&self) -> Option<String> {
         self.access.as_ref().map(|access| access.fingerprint())
     }
-}
-
-/// The relation and everything it reads, directly or through others.
-fn lineage<'c>(catalog: &'c CatalogSnapshot, relation: &'c str) -> BTreeSet<&'c str> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![relation];
-    while let Some(name) = open.pop() {
-        if found.insert(name)
-            && let Some(object) = catalog.relations.get(name)
-        {
-            open.extend(object.reads.iter().map(String::as_str));
-        }
-    }
-    found
 }

@@ -12,6 +12,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::{Case, Cast, InList, Like, TryCast};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator};
 
+use super::casts::{is_text, never_fails};
+
 /// Functions of text.
 const OF_TEXT: &[&str] =
     &["lower", "upper", "btrim", "ltrim", "rtrim", "character_length", "reverse", "starts_with", "contains", "concat"];
@@ -99,10 +101,6 @@ fn is_of(expr: &Expr, schema: &DFSchema, is: fn(&DataType) -> bool) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| is(&data_type))
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
 fn is_boolean(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Boolean)
 }
@@ -118,18 +116,7 @@ fn is_number(data_type: &DataType) -> bool {
     }
 }
 
+/// See the module for times.
 fn is_total_cast(from: &DataType, to: &DataType) -> bool {
-    match (from, to) {
-        (same, other) if same == other => true,
-        (DataType::Timestamp(..), DataType::Timestamp(..) | DataType::Date32) => true,
-        (
-            DataType::Boolean | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32,
-            text,
-        ) if is_text(text) => true,
-        (DataType::Int8, DataType::Int16 | DataType::Int32 | DataType::Int64)
-        | (DataType::Int16, DataType::Int32 | DataType::Int64)
-        | (DataType::Int32, DataType::Int64)
-        | (DataType::Boolean, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64) => true,
-        (one, other) => is_text(one) && is_text(other),
-    }
+    matches!((from, to), (DataType::Timestamp(..), DataType::Timestamp(..) | DataType::Date32)) || never_fails(from, to)
 }

@@ -149,3 +149,26 @@ async fn an_answer_that_cannot_be_computed_again_is_said() {
     let failed = lake.run("SELECT outcome, error FROM system.verifications").await;
     assert!(failed[0].starts_with("failed|") && failed[0].contains("0 seconds"), "{failed:?}");
 }
+
+/// Dimensions are read again for either answer: by whom the statement ran, and only where they are the same each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn dimensions_are_those_of_the_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(&folder, ", verify='100%'").await;
+    lake.run("CREATE TABLE owners (k VARCHAR, owner VARCHAR)").await;
+    lake.run("INSERT INTO owners VALUES ('k1', 'test'), ('k2', 'test'), ('k3', 'another')").await;
+    let query =
+        |owners: &str| format!("SELECT o.k, sum(f.n) FROM facts AS f JOIN ({owners}) AS o ON f.k = o.k GROUP BY o.k");
+    let own = query("SELECT k FROM owners WHERE owner = current_user()");
+    assert!(lake.scans(&own).await.contains(&"rollup.v".to_owned()));
+    assert_eq!(lake.run(&own).await.len(), 2);
+    assert_eq!(verified(&lake).await, ["v|equal|2|0"], "not nothing with nothing");
+    for by_chance in [
+        "SELECT k FROM owners WHERE random() < 0.5",
+        "SELECT k FROM owners LIMIT 2",
+        "SELECT k FROM (SELECT k, row_number() OVER (ORDER BY owner) AS n FROM owners) AS r WHERE n = 2",
+    ] {
+        lake.run(&query(by_chance)).await;
+        assert_eq!(verified(&lake).await.len(), 1, "{by_chance}");
+    }
+}

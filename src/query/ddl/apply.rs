@@ -54,7 +54,7 @@ pub(in crate::query) async fn apply(engine: &Arc<Inner>, plan: Plan) -> Result<A
 }
 
 /// Whether a failed edit has certainly not been made. After a broken connection it may have been; then the new folders stay.
-fn is_certain(error: &QueryError) -> bool {
+pub(super) fn is_certain(error: &QueryError) -> bool {
     !matches!(error, QueryError::Catalog(CatalogError::Storage(_)))
 }
 
@@ -95,7 +95,7 @@ async fn make_tables(engine: &Inner, plan: &Plan, stored: &StoredRows) -> Result
     Ok(made)
 }
 
-async fn make_table(engine: &Inner, name: &str, spec: TableSpec) -> Result<String, QueryError> {
+pub(super) async fn make_table(engine: &Inner, name: &str, spec: TableSpec) -> Result<String, QueryError> {
     for _ in 0..PATHS_TRIED {
         let path = engine.lake.free_table_path(name).await?;
         match engine.lake.create_table(&TableSpec { path: path.clone(), ..spec.clone() }).await {
@@ -107,7 +107,7 @@ async fn make_table(engine: &Inner, name: &str, spec: TableSpec) -> Result<Strin
     Err(CatalogError::Conflict.into())
 }
 
-fn table_spec(table: &TableDefinition) -> TableSpec {
+pub(super) fn table_spec(table: &TableDefinition) -> TableSpec {
     let (event_time, event_key, bloom_columns) = match &table.kind {
         TableKind::Plain => (None, None, Vec::new()),
         TableKind::Event { event_time, event_key, .. } => (Some(event_time.clone()), event_key.clone(), Vec::new()),

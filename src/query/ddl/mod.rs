@@ -23,7 +23,7 @@ use crate::catalog::{CatalogError, Change, Create, DropObject, ObjectKind, Plan}
 pub(super) use alter::{add_column, set_options};
 pub(super) use apply::apply;
 pub(super) use check::plan_described;
-pub(super) use swap::replace_table;
+pub(super) use swap::{delete_beside, make_beside, replace_table};
 
 /// CREATE of any kind; the answer is a sentence.
 pub(super) async fn create(engine: &Arc<Inner>, create: Create) -> Result<String, QueryError> {

@@ -19,7 +19,9 @@ use super::Work;
 use super::delete;
 use super::insert::{self, Insert};
 use crate::base::{Classify, Kind};
-use crate::catalog::{AlterAddColumn, AlterOptions, CopyInto, Create, Delete, DropObject, Maintain, Refresh, Replay};
+use crate::catalog::{
+    AlterAddColumn, AlterOptions, CopyInto, Create, Delete, DropObject, Maintain, MaintainWork, Refresh, Replay,
+};
 use crate::query::running::State;
 use crate::query::{Answer, CommandContext, Outcome, Progress, QueryError, ddl};
 
@@ -55,7 +57,10 @@ pub(super) async fn refresh(work: &mut Work, refresh: Refresh) -> Result<Answer,
     to_end(work, Turn::Needed, move |work| async move {
         let view = refresh.view.clone();
         let rows = work.engine.commands()?.refresh(refresh, context(&work)).await?;
-        Ok(work.done(Some(rows), format!("materialized view {view} refreshed: {rows} rows")))
+        Ok(match sees_whole(&work, &view) {
+            true => work.done(Some(rows), format!("materialized view {view} refreshed: {rows} rows")),
+            false => work.done(None, format!("materialized view {view} refreshed")),
+        })
     })
     .await
 }
@@ -74,8 +79,12 @@ pub(super) async fn copy(work: &mut Work, copy: CopyInto) -> Result<Answer, Quer
 
 pub(super) async fn maintain(work: &mut Work, maintain: Maintain) -> Result<Answer, QueryError> {
     to_end(work, Turn::Needed, move |work| async move {
+        let (table, is_optimize) = (maintain.table.clone(), matches!(maintain.work, MaintainWork::Optimize));
         let (report, message) = work.engine.commands()?.maintain(maintain, context(&work)).await?;
-        Ok(Answer { details: Some(report), ..work.done(None, message) })
+        Ok(match sees_whole(&work, &table) {
+            true => Answer { details: Some(report), ..work.done(None, message) },
+            false => work.done(None, format!("{table} {}", if is_optimize { "optimized" } else { "vacuumed" })),
+        })
     })
     .await
 }
@@ -127,6 +136,11 @@ pub(super) async fn set_options(work: &mut Work, alter: AlterOptions) -> Result<
         Ok(work.done(None, message))
     })
     .await
+}
+
+/// Whether the caller may know how many rows there are: REFRESH and OPTIMIZE work on all of them, whoever asks for it.
+fn sees_whole(work: &Work, relation: &str) -> bool {
+    work.viewer.sees_whole(&work.engine.catalog.snapshot(), relation)
 }
 
 pub(super) fn context(work: &Work) -> CommandContext {

@@ -10,6 +10,7 @@ pub(super) mod query;
 mod security;
 mod set;
 mod show;
+mod turn;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -16,16 +16,17 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tokio_util::sync::CancellationToken;
 
+use super::turn::needs_no_turn;
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::digest::plan_digest;
 use crate::query::engine::{Inner, PinnedQuery};
-use crate::query::leak::{Guard, guarded};
+use crate::query::leak::{Guard, careful, guarded};
 use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
 use crate::query::running::State;
 use crate::query::stream::{self, Held, Limit};
-use crate::query::tables::{Relations, reads_only_system, references};
+use crate::query::tables::{Relations, references};
 use crate::query::verification;
 use crate::query::viewer::Viewer;
 use crate::query::views::{Answered, Rewritten, rewritten};
@@ -78,7 +79,7 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     if let Some(watch) = &work.watch {
         watch.run.note_names(&names);
     }
-    let permit = match reads_only_system(&names) {
+    let permit = match needs_no_turn(&question.statement) {
         true => None,
         false => Some(work.engine.admission.enter(&work.whose).await?),
     };
@@ -104,7 +105,7 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     if let Some(watch) = &work.watch {
         // A query is planned once.
         let _set = watch.run.plan.set(plan_digest(plan.as_ref()));
-        verification::submit(&work.engine, &watch.run, answered);
+        verification::submit(&work.engine, (&watch.run, &work.viewer), answered);
     }
     let most = work.allowance.into();
     let held = Held {
@@ -185,8 +186,9 @@ pub(super) async fn with_guard(
     match guard {
         Guard::Open => Ok(state.create_physical_plan(plan).await?),
         guard => {
+            let state = careful(state.clone());
             let optimised = guarded(state.optimize(plan)?, guard)?;
-            Ok(state.query_planner().create_physical_plan(&optimised, state).await?)
+            Ok(state.query_planner().create_physical_plan(&optimised, &state).await?)
         }
     }
 }
@@ -217,15 +219,16 @@ pub(in crate::query) async fn open(
     let opened = async {
         let question = Question::new(sql, &Params::None, &[])?;
         let relations = Relations::pinned(engine, references(&question.statement)?, &Viewer::trusted()).await?;
-        let sources = (relations.sources(), relations.source_rows());
+        let read = (relations.sources(), relations.source_rows(), relations.catalog().clone());
         let planned = physical(engine, question, relations, engine.clock.now(), UseViews::No).await?;
-        Ok((planned, sources))
+        Ok((planned, read))
     };
-    let (Planned { plan, data_as_of, .. }, (sources, source_rows)) = within(cancel.clone(), limit, opened).await?;
+    let (Planned { plan, data_as_of, .. }, read) = within(cancel.clone(), limit, opened).await?;
+    let (sources, source_rows, catalog) = read;
     let schema = answer_schema(&plan.schema());
     let held = Held::inside(&engine.shared, cancel, limit);
     let stream = stream::start(&engine.shared, plan, schema.clone(), held);
-    Ok(PinnedQuery { schema, stream, sources, source_rows, data_as_of })
+    Ok(PinnedQuery { schema, stream, sources, source_rows, data_as_of, catalog })
 }
 
 /// How many threads work on a plan.

@@ -23,8 +23,11 @@ pub(super) fn schema() -> SchemaRef {
     ])
 }
 
-pub(super) async fn rows(engine: &Arc<Inner>) -> Result<RecordBatch, QueryError> {
-    let mut all = histories::of_all_tables(engine, PER_TABLE).await?;
+pub(super) async fn rows(
+    engine: &Arc<Inner>,
+    is_shown: &(dyn Fn(&str) -> bool + Send + Sync),
+) -> Result<RecordBatch, QueryError> {
+    let mut all = histories::of_all_tables(engine, PER_TABLE, is_shown).await?;
     all.sort_by(|left, right| right.1.committed_at.cmp(&left.1.committed_at).then_with(|| left.0.cmp(&right.0)));
     batch(
         schema(),

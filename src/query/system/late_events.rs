@@ -38,8 +38,11 @@ pub(super) fn schema() -> SchemaRef {
     ])
 }
 
-pub(super) async fn rows(engine: &Arc<Inner>) -> Result<RecordBatch, QueryError> {
-    let commits = histories::of_all_tables(engine, PER_TABLE).await?;
+pub(super) async fn rows(
+    engine: &Arc<Inner>,
+    is_shown: &(dyn Fn(&str) -> bool + Send + Sync),
+) -> Result<RecordBatch, QueryError> {
+    let commits = histories::of_all_tables(engine, PER_TABLE, is_shown).await?;
     let each = commits.iter().flat_map(|(name, commit)| late(commit).into_iter().map(move |late| (name, commit, late)));
     let all: Vec<(&String, &CommitRecord, Late)> = each.collect();
     batch(

@@ -179,14 +179,20 @@ impl Kind {
         }
     }
 
-    async fn rows(self, engine: &Arc<Inner>, viewer: &Viewer) -> Result<RecordBatch, QueryError> {
+    /// `is_shown`: the tables whose logs are worth looking at for the rows.
+    async fn rows(
+        self,
+        engine: &Arc<Inner>,
+        viewer: &Viewer,
+        is_shown: &(dyn Fn(&str) -> bool + Send + Sync),
+    ) -> Result<RecordBatch, QueryError> {
         match self {
             Kind::Columns => columns::rows(engine),
-            Kind::Commits => commits::rows(engine).await,
+            Kind::Commits => commits::rows(engine, is_shown).await,
             Kind::Functions => functions::rows(engine),
             Kind::Grants => security::grants(engine),
             Kind::Ingest => ingest::rows(engine).await,
-            Kind::LateEvents => late_events::rows(engine).await,
+            Kind::LateEvents => late_events::rows(engine, is_shown).await,
             Kind::Leases => leases::rows(engine).await,
             Kind::Limits => limits::rows(engine),
             Kind::Lineage => lineage::rows(engine),
@@ -242,8 +248,9 @@ impl TableProvider for SystemTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let rows = self.kind.rows(&self.engine, &self.viewer).await.map_err(external)?;
         let catalog = self.engine.catalog.snapshot();
+        let is_shown = |name: &str| visible::may_show(self.kind, &self.viewer, &catalog, name);
+        let rows = self.kind.rows(&self.engine, &self.viewer, &is_shown).await.map_err(external)?;
         let rows = visible::visible(self.kind, rows, &self.viewer, &catalog).map_err(external)?;
         let exec = MemorySourceConfig::try_new_exec(&[vec![rows]], self.kind.schema(), projection.cloned())?;
         Ok(exec)

@@ -43,16 +43,15 @@ impl Kind {
             Kind::Commits => Shown::Whole("table_name"),
             Kind::Views => Shown::EngineerWhole("view_name"),
             Kind::Ingest | Kind::LateEvents | Kind::Maintenance => Shown::EngineerWhole("table_name"),
-            Kind::Leases | Kind::Settings => Shown::Engineer,
+            Kind::Leases => Shown::Engineer,
             Kind::Rejects => Shown::EngineerWhole("table_name"),
             // Values of the view, and counts of events.
             Kind::Restatements => Shown::Whole("view_name"),
             Kind::Verifications => Shown::EngineerWhole("view_name"),
             Kind::Lineage => Shown::Lineage,
             Kind::Tokens | Kind::Limits => Shown::Own("user_name"),
-            Kind::Audit | Kind::Users | Kind::Roles | Kind::Grants | Kind::Policies | Kind::Masks | Kind::Listeners => {
-                Shown::Admin
-            }
+            Kind::Audit | Kind::Users | Kind::Roles | Kind::Grants | Kind::Policies | Kind::Masks => Shown::Admin,
+            Kind::Listeners | Kind::Settings => Shown::Admin,
         }
     }
 
@@ -122,12 +121,31 @@ pub(super) fn visible(
     without_counts(kind, rows, viewer, catalog)
 }
 
+/// Whether rows about the relation of this name can be for this viewer: asked before what is costly to look at is read.
+pub(super) fn may_show(kind: Kind, viewer: &Viewer, catalog: &CatalogSnapshot, name: &str) -> bool {
+    let Some(access) = viewer.caller().filter(|access| !access.may_administer()) else { return true };
+    match kind.shown() {
+        Shown::All | Shown::Column(..) | Shown::Own(_) | Shown::Lineage => true,
+        Shown::Relation(_) => access.may_see(name),
+        Shown::Whole(_) => whole(viewer, catalog, name),
+        Shown::EngineerWhole(_) => access.is_engineer() && whole(viewer, catalog, name),
+        Shown::Engineer => access.is_engineer(),
+        Shown::Admin => false,
+    }
+}
+
 /// What is no relation of a user's, such as a table of the program's own, has rows about all of them.
 fn whole(viewer: &Viewer, catalog: &CatalogSnapshot, name: &str) -> bool {
     match catalog.relations.contains_key(name) {
         true => viewer.sees_whole(catalog, name),
         false => viewer.sees_all(),
     }
+}
+
+/// Whether everything that an endpoint reads is seen whole. Its name says nothing of that: a relation may have the same.
+fn reads_whole(viewer: &Viewer, catalog: &CatalogSnapshot, endpoint: &str) -> bool {
+    let reads = catalog.endpoints.get(endpoint).map(|endpoint| &endpoint.reads);
+    reads.is_some_and(|reads| reads.iter().all(|read| whole(viewer, catalog, read)))
 }
 
 /// Names and columns below a view are for those who may read them; what endpoints read, for engineers.
@@ -195,6 +213,13 @@ fn without_counts(
         Kind::Queries => {
             let origins = texts(&rows, "origin")?;
             mask(origins.len(), |row| viewer.is_engineer() || origins.value(row) != "endpoint")
+        }
+        Kind::Objects => {
+            let (names, kinds) = (texts(&rows, "name")?, texts(&rows, "kind")?);
+            mask(names.len(), |row| match kinds.value(row) {
+                "endpoint" => viewer.is_engineer() && reads_whole(viewer, catalog, names.value(row)),
+                _ => viewer.sees_whole(catalog, names.value(row)),
+            })
         }
         _ => {
             let names = texts(&rows, named(kind))?;

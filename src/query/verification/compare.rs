@@ -47,7 +47,7 @@ pub(in crate::query) async fn compare(
     permit: Permit,
     limit: Limit,
 ) -> Result<Compared, QueryError> {
-    let mut state = engine.shared.state_at(check.now);
+    let mut state = engine.shared.state_for(&check.viewer, check.now);
     state.config_mut().options_mut().execution.target_partitions = 1;
     let logical = plan(check, &engine.shared.rollup)?;
     let planning = async move { Ok::<_, QueryError>(state.create_physical_plan(&logical).await?) };

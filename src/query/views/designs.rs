@@ -2,7 +2,7 @@
 //! all it reads stay the same.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -87,7 +87,9 @@ impl Designs {
         let decision = Arc::new(decide(engine, catalog, view)?);
         let mut known = self.known.lock();
         if known.version == catalog.version {
-            let decided = Decided { decision: Sealed::new(decision.clone()), of: with_all_below(catalog, name) };
+            let below =
+                catalog.with_all_below(name).into_iter().filter_map(|name| catalog.relations.get(name).cloned());
+            let decided = Decided { decision: Sealed::new(decision.clone()), of: below.collect() };
             known.decisions.insert(name.to_owned(), decided);
         }
         Ok(decision)
@@ -123,20 +125,6 @@ impl Designs {
         }
         rewriters
     }
-}
-
-/// The relation called `name` and everything it reads, directly or through others.
-fn with_all_below(catalog: &CatalogSnapshot, name: &str) -> Vec<Arc<Object>> {
-    let mut seen: BTreeSet<&str> = BTreeSet::new();
-    let mut open = vec![name];
-    let mut found = Vec::new();
-    while let Some(name) = open.pop() {
-        if let Some(object) = catalog.relations.get(name).filter(|object| seen.insert(&object.name)) {
-            open.extend(object.reads.iter().map(String::as_str));
-            found.push(object.clone());
-        }
-    }
-    found
 }
 
 /// Plans the view's query over the described relations and decides by the plan. Views below that are kept incrementally are

@@ -12,6 +12,7 @@
 mod candidates;
 mod designs;
 mod estimate;
+mod made_of;
 mod moments;
 mod open;
 mod over_views;
@@ -25,6 +26,7 @@ mod run;
 pub(super) use candidates::cheapest;
 pub(super) use designs::{Designs, decide, stored_columns};
 pub(super) use estimate::rows_of;
+pub use made_of::MadeOf;
 pub use moments::{as_of, stored_as_of};
 pub(super) use open::{closed, open_view};
 pub use partitioned::Behind;

@@ -7,7 +7,7 @@ use super::error::{internal, invalid, status};
 use super::parameters::{Loss, lossless_cast};
 use super::service::Service;
 use crate::base::{Classify, Kind, suggestion};
-use crate::catalog::{Catalog, Definition, Statement, parse_statement};
+use crate::catalog::{Catalog, Definition, Object, Statement, parse_statement};
 use crate::ingest::{AppendReport, IngestError};
 use crate::query::Session;
 use crate::server::audit::Noted;
@@ -73,11 +73,16 @@ pub(super) fn place(
 /// The columns of a table users may insert into.
 pub(super) fn table_columns(catalog: &Catalog, table: &str) -> Result<SchemaRef, Status> {
     let snapshot = catalog.snapshot();
-    let object = snapshot.relation(table).map_err(|error| super::error::classified(&error))?;
+    columns_of(snapshot.relation(table).map_err(|error| super::error::classified(&error))?)
+}
+
+/// The columns of an object that is a table.
+pub(super) fn columns_of(object: &Object) -> Result<SchemaRef, Status> {
     match &object.definition {
         Definition::Table(definition) => Ok(definition.columns.clone()),
         Definition::View(_) | Definition::MaterializedView(_) | Definition::Endpoint(_) => {
-            Err(status(Kind::FailedPrecondition, format!("'{table}' is a {}, rows go into tables", object.kind)))
+            let message = format!("'{}' is a {}, rows go into tables", object.name, object.kind);
+            Err(status(Kind::FailedPrecondition, message))
         }
     }
 }
@@ -161,7 +166,36 @@ impl Service {
         session: &Session,
         batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
     ) -> Result<i64, Status> {
-        let noted = self.noted(session, &insert.table);
+        let (ingestor, table, task) = (self.ingestor().clone(), insert.table.clone(), self.engine().task_context());
+        let append = move |rows, cancel| async move { ingestor.append_stream(&table, rows, task, cancel).await };
+        self.to_end(insert, self.noted(session, &insert.table), batches, append).await
+    }
+
+    /// The same into a table that no name leads to yet: whoever may make it may.
+    pub(super) async fn fill(
+        &self,
+        insert: &BatchInsert,
+        table: Arc<Object>,
+        session: &Session,
+        batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+    ) -> Result<i64, Status> {
+        let (ingestor, task) = (self.ingestor().clone(), self.engine().task_context());
+        let fill = move |rows, cancel| async move { ingestor.fill(&table, rows, task, cancel).await };
+        self.to_end(insert, self.noted(session, &insert.table), batches, fill).await
+    }
+
+    /// Hands the rows, as those of the table, to `append` and waits for its end.
+    async fn to_end<F, R>(
+        &self,
+        insert: &BatchInsert,
+        noted: Noted,
+        batches: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+        append: F,
+    ) -> Result<i64, Status>
+    where
+        F: FnOnce(SendableRecordBatchStream, CancellationToken) -> R + Send + 'static,
+        R: Future<Output = Result<AppendReport, IngestError>> + Send + 'static,
+    {
         let cancel = CancellationToken::new();
         let left = cancel.clone().drop_guard();
         let target = insert.clone();
@@ -177,10 +211,9 @@ impl Service {
         });
         let rows: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema, rows));
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let (ingestor, table, task) = (self.ingestor().clone(), insert.table.clone(), self.engine().task_context());
         // In a task of its own: a client that leaves stops it by the token, not in the middle of a commit.
         self.tasks().spawn("flight append", async move {
-            let report = ingestor.append_stream(&table, rows, task, cancel).await;
+            let report = append(rows, cancel).await;
             noted.ended(report.as_ref().map(|report| report.accepted).map_err(Classify::kind));
             drop(sender.send(report.map(|report| accepted(&report)).map_err(|error| ingest_status(&error))));
         });

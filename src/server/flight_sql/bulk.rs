@@ -1,9 +1,9 @@
 //! `CommandStatementIngest` (ADBC `adbc_ingest`): Arrow rows into a table, all in one commit.
 //!
-//! `append`, `create`, `create_append` and `replace`. A replaced table is written beside the old one and takes its place in one
-//! catalog edit: readers see the old or the new table, never none. Temporary tables answer `UNIMPLEMENTED`.
+//! `append`, `create`, `create_append` and `replace`. A replaced table is written beside the old one, under no name, and takes its
+//! place in one catalog edit: readers see the old or the new table, never none and no other. Temporary tables answer `UNIMPLEMENTED`.
 
-use super::batch_insert::{place, table_columns};
+use super::batch_insert::{BatchInsert, columns_of, place, table_columns};
 use super::error::{classified, internal, invalid, status, unimplemented};
 use super::metadata::sql_type;
 use super::service::Service;
@@ -14,7 +14,7 @@ use crate::query::{Params, Session};
 use crate::server::error::Fault;
 use crate::server::gate::may_insert;
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow_flight::sql::{CommandStatementIngest, TableExistsOption, TableNotExistOption};
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
@@ -105,17 +105,34 @@ impl Service {
         match action {
             Action::Append => self.append_named(table, first, batches, session).await,
             Action::Create => self.create_with(table, first, batches, session).await,
-            Action::Replace => {
-                let Statement::Create(create) = parsed(&create_table(table, &first.schema())?)? else {
-                    return Err(internal("a CREATE TABLE is not one"));
-                };
-                let beside = format!("{table}__replacing_{}", uuid::Uuid::new_v4().simple());
-                let rows = self.create_with(&beside, first, batches, session).await?;
-                if let Err(error) = self.engine().replace_table(*create, &beside).await {
-                    self.drop_unfinished(&beside, session).await;
-                    return Err(classified(&error));
-                }
-                Ok(rows)
+            Action::Replace => self.replace_with(table, first, batches, session).await,
+        }
+    }
+
+    /// Another table of the same name, with these rows, or the one that is there.
+    async fn replace_with(
+        &self,
+        table: &str,
+        first: RecordBatch,
+        rest: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
+        session: &Session,
+    ) -> Result<i64, Status> {
+        let Statement::Create(create) = parsed(&create_table(table, &first.schema())?)? else {
+            return Err(internal("a CREATE TABLE is not one"));
+        };
+        let engine = self.engine();
+        let beside = engine.make_beside(*create).await.map_err(|error| classified(&error))?;
+        let filled = match inserting(table, columns_of(&beside)?, &first) {
+            Ok(insert) => {
+                self.fill(&insert, beside.clone(), session, futures::stream::iter([Ok(first)]).chain(rest)).await
+            }
+            Err(refused) => Err(refused),
+        };
+        match filled {
+            Ok(rows) => engine.replace_table(&beside).await.map(|()| rows).map_err(|error| classified(&error)),
+            Err(error) => {
+                engine.delete_beside(&beside).await;
+                Err(error)
             }
         }
     }
@@ -150,12 +167,16 @@ impl Service {
         rest: impl Stream<Item = Result<RecordBatch, Status>> + Send + Unpin + 'static,
         session: &Session,
     ) -> Result<i64, Status> {
-        let columns = table_columns(self.catalog(), table)?;
-        let named: Vec<String> = first.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let order: Vec<usize> = (0..named.len()).collect();
-        let insert = place(table.to_owned(), columns, &named, &order)?;
+        let insert = inserting(table, table_columns(self.catalog(), table)?, &first)?;
         self.append(&insert, session, futures::stream::iter([Ok(first)]).chain(rest)).await
     }
+}
+
+/// Columns by their names, in whatever order they come.
+fn inserting(table: &str, columns: SchemaRef, first: &RecordBatch) -> Result<BatchInsert, Status> {
+    let named: Vec<String> = first.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let order: Vec<usize> = (0..named.len()).collect();
+    place(table.to_owned(), columns, &named, &order)
 }
 
 #[cfg(test)]

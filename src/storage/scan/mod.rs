@@ -35,8 +35,12 @@ pub(crate) use selector::Selector;
 /// Sets what scans rely on. DataFusion 55 lets an idle partition read files of its neighbour's group, one after another,
 /// and its limit push-down forgets that a declared order forbids that (`ORDER BY … LIMIT` then gave wrong rows); groups
 /// are balanced by size here, so nothing is lost by keeping files where they are.
+///
+/// Filters that are decided on before other columns are decoded go by the size of their columns; a statement that needs them in
+/// their own order sets `reorder_filters` to false.
 pub fn configure_scans(options: &mut datafusion::config::ConfigOptions) {
     options.execution.enable_file_stream_work_stealing = false;
+    options.execution.parquet.reorder_filters = true;
 }
 
 #[cfg(test)]

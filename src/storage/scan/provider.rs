@@ -124,7 +124,6 @@ impl LakeTable {
         options.global.pruning = true;
         if self.is_selective(filters) {
             options.global.pushdown_filters = true;
-            options.global.reorder_filters = true;
         }
         let readers = CachedParquetFileReaderFactory::new(self.root.store.clone(), self.root.metadata_cache.clone());
         let hint = options.global.metadata_size_hint;

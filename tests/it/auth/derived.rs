@@ -219,3 +219,46 @@ async fn guessing_under_many_names_from_one_address_is_slowed_down() {
     assert_eq!(server.over_http(&as_user("ana"), "SELECT 1").await, "1");
     server.stop().await;
 }
+
+/// Who refreshes or optimizes what policies hide rows of is told that it is done, and no number.
+#[tokio::test]
+async fn work_on_all_rows_tells_how_many_to_those_who_see_them() {
+    let server = Guarded::with_people().await;
+    let of = async |authorization: &str, sql: &str| {
+        let (status, body) = server.http(authorization, sql).await;
+        assert_eq!(status, 200, "{sql}: {body}");
+        body.to_string()
+    };
+    for sql in
+        ["REFRESH MATERIALIZED VIEW items FULL", "OPTIMIZE TABLE items", "OPTIMIZE TABLE sales", "VACUUM TABLE sales"]
+    {
+        let told = of(&as_user("eve"), sql).await;
+        let message = serde_json::from_str::<Value>(&told).unwrap()["message"].as_str().unwrap().to_owned();
+        assert!(!message.chars().any(|character| character.is_ascii_digit()), "{sql}: {told}");
+        assert!(!told.contains("files") && !told.contains("\"rows_affected\":3"), "{sql}: {told}");
+    }
+    assert!(of(&server.admin, "REFRESH MATERIALIZED VIEW items FULL").await.contains("refreshed: 3 rows"));
+    assert!(of(&server.admin, "OPTIMIZE TABLE sales").await.contains("files before"));
+    // Nothing holds there.
+    assert!(of(&as_user("eve"), "OPTIMIZE TABLE secret").await.contains("files before"));
+    let listed = "SELECT count(*) FROM system.queries WHERE user_name = 'eve' AND \"rows\" = 3";
+    assert_eq!(server.over_http(&server.admin, listed).await, "0");
+    server.stop().await;
+}
+
+/// Logs are read for those whom they may be shown to: here one cannot be read at all.
+#[tokio::test]
+async fn logs_are_not_read_for_those_who_see_nothing_of_them() {
+    let server = Guarded::with_people().await;
+    let log = crate::place::files(server.folder.path()).join("tables/sales/_delta_log/00000000000000000000.json");
+    assert!(log.exists());
+    std::fs::write(&log, "no log").unwrap();
+    for table in ["late_events", "commits"] {
+        let count = format!("SELECT count(*) FROM system.{table} WHERE table_name = 'sales'");
+        assert_ne!(server.http(&server.admin, &count).await.0, 200, "{table}");
+        for who in ["eve", "ana", "nia"] {
+            assert_eq!(server.over_http(&as_user(who), &count).await, "0", "{who}: {table}");
+        }
+    }
+    server.stop().await;
+}

@@ -9,6 +9,7 @@ mod kill;
 mod limits;
 mod matrix;
 mod policies;
+mod replacing;
 
 use adlake::app::{App, AppError, Running};
 use adlake::base::Clock;

@@ -97,8 +97,10 @@ async fn turns_are_limited_and_given_back() {
         lab.error("SELECT 1").await,
         "resource_exhausted: too many statements: 1 running and 0 waiting; try again later"
     );
-    // What shows the trouble, and definitions, need no turn.
+    // What shows the trouble, and definitions, need no turn; what could make more of it does.
     assert_eq!(state_of(&lab, &id).await, "running");
+    let dear = "SELECT count(*) FROM system.functions a, system.functions b, system.functions c, system.functions d";
+    assert!(lab.error(dear).await.starts_with("resource_exhausted"));
     lab.run("CREATE TABLE t (a BIGINT)").await;
     drop(rows);
     until_state(&lab, &id, "cancelled").await;
