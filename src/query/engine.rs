@@ -113,7 +113,7 @@ pub struct Prepared {
     pub kind: StatementKind,
     /// Of the answer.
     pub schema: SchemaRef,
-    /// One field per parameter, called `$1` …, with inferred types; VARCHAR where the SQL does not tell.
+    /// One field per parameter, called `$1` …, with inferred types; NULL where the SQL does not tell.
     pub parameters: SchemaRef,
 }
 

@@ -22,6 +22,7 @@ pub mod state;
 mod advise;
 mod ddl;
 mod fault;
+mod inference;
 mod params;
 mod placeholders;
 mod planner;

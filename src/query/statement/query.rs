@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::engine::{Inner, PinnedQuery};
+use crate::query::inference::settle;
 use crate::query::leak::{Guard, guarded};
 use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
@@ -65,7 +66,7 @@ impl Question {
         };
         match &self.values {
             None => Ok(plan),
-            Some((params, declared)) => params::bind(params::type_limits(plan)?, params, declared),
+            Some((params, declared)) => params::bind(settle(plan)?, params, declared),
         }
     }
 }
@@ -256,7 +257,7 @@ pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> 
     let state = engine.shared.state_for(viewer, engine.clock.now());
     let planning = async move {
         let plan = Planner::new(&state, &relations).query(&statement, Vec::new())?;
-        let plan = params::type_limits(plan)?;
+        let plan = settle(plan)?;
         let parameters = params::parameter_schema(&plan)?;
         Ok(Prepared { kind: StatementKind::Query, schema: planned_schema(&state, &plan)?, parameters })
     };
