@@ -190,13 +190,26 @@ impl Engine {
     /// # Errors
     /// As [`Engine::execute`], as far as planning goes.
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
+        self.prepare_with(sql, &Params::None, session).await
+    }
+
+    /// The same; the columns of a query are those of a run with `params`.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub async fn prepare_with(
+        &self,
+        sql: &str,
+        params: &Params,
+        session: &Arc<Session>,
+    ) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
         let limit = self.0.limit_of(session);
         let viewer = Viewer::of(&self.0, session, None)?;
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
-            prepared = statement::prepare(&self.0, sql, &viewer) => prepared,
+            prepared = statement::prepare(&self.0, sql, params, &viewer) => prepared,
         }
     }
 

@@ -13,7 +13,6 @@ SUITES = "TestValidationOf"
 BOUND = "driver 1.12.0: a statement that ingested keeps its rows bound and refuses the suite's next query on it; TestAdbcIngestInFourModes checks the modes"
 # What differs, and whose fault it is. Server: a defect of adlake.
 DIFFERS = {
-    "TestValidationOfStatement/TestSQLPrepareSelectParams": "server: SELECT ?, ? promises columns of type Null, whatever is bound (flight_sql/prepared.rs, plan_prepared)",
     "TestValidationOfStatement/TestSqlIngestInts": BOUND,
     "TestValidationOfStatement/TestSqlIngestAppend": BOUND,
     "TestValidationOfStatement/TestSqlIngestReplace": BOUND,

@@ -18,7 +18,6 @@ ELSEWHERE = "driver: moves times by the zone of the JVM, apache/arrow#35138 and 
 DIFFERS = {
     "precision_of_results": "server: columns of results carry no ARROW:FLIGHT:SQL:PRECISION and SCALE, only those of GetTables do "
     "(src/server/encode.rs, wire_schema)",
-    "parameters_inferred_from_values": "server: SELECT ? promises a column of type Null, whatever is bound (src/server/flight_sql/prepared.rs, plan_prepared)",
     "moments_read_elsewhere": ELSEWHERE,
     "moments_bound_elsewhere": ELSEWHERE,
     "dates_bound_elsewhere": ELSEWHERE,

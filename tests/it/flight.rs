@@ -3,8 +3,9 @@
 use adlake::app::{App, Running};
 use adlake::base::{Clock, Timestamp};
 use adlake::config;
-use arrow::array::{AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use arrow_flight::FlightInfo;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::CommandGetTables;
@@ -110,6 +111,33 @@ async fn prepared_statements_take_parameters() {
     assert_eq!(insert.execute_update().await.unwrap(), 2);
     assert_eq!(integers(&server.query("SELECT id FROM t WHERE name IS NULL ORDER BY id").await), [3, 7, 8]);
     insert.close().await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_has_the_types_of_what_is_bound() {
+    let mut server = Server::start().await;
+    let mut prepared = server.client.prepare("SELECT ? AS a, ? AS b".to_owned(), None).await.unwrap();
+    let kinds = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(prepared.parameter_schema().unwrap()), [DataType::Utf8, DataType::Utf8]);
+    assert_eq!(kinds(prepared.dataset_schema().unwrap()), [DataType::Utf8, DataType::Utf8]);
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(42), None]));
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![None, Some("bar")]));
+    prepared.set_parameters(RecordBatch::try_from_iter([("0", numbers), ("1", texts)]).unwrap()).unwrap();
+    let info = prepared.execute().await.unwrap();
+    let promised = info.clone().try_decode_schema().unwrap();
+    assert_eq!(kinds(&promised), [DataType::Int64, DataType::Utf8]);
+    let batches = server.fetch(info).await;
+    assert!(batches.iter().all(|batch| *batch.schema() == promised), "sent as promised");
+    let rows = concat_batches(&batches[0].schema(), &batches).unwrap();
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(42), None]);
+    assert_eq!(rows.column(1).as_string::<i32>().iter().collect::<Vec<_>>(), [None, Some("bar")]);
+    // The next binding may be of other types.
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+    prepared.set_parameters(RecordBatch::try_from_iter([("0", texts.clone()), ("1", texts)]).unwrap()).unwrap();
+    let info = prepared.execute().await.unwrap();
+    assert_eq!(kinds(&info.try_decode_schema().unwrap()), [DataType::Utf8, DataType::Utf8]);
+    prepared.close().await.unwrap();
     server.stop().await;
 }
 

@@ -30,7 +30,8 @@ impl Edge {
         let schema = match command {
             Command::CommandStatementQuery(query) => self.0.statement_schema(&query.query, &session).await?,
             Command::CommandPreparedStatementQuery(query) => {
-                self.0.prepared().get(&query.prepared_statement_handle, &session.caller)?.dataset_schema()
+                let statement = self.0.prepared().get(&query.prepared_statement_handle, &session.caller)?;
+                self.0.prepared_schema(&statement, &session).await?
             }
             _ => {
                 let info = FlightService::get_flight_info(&self.0, request).await?.into_inner();

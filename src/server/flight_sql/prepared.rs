@@ -5,6 +5,9 @@
 //!
 //! A handle is its maker's: to any other caller it is unknown.
 //!
+//! Its result has the types of what is bound: `SELECT ?` with a number bound answers a number. Before anything is bound the
+//! schema is that with text for each parameter that nothing tells the type of, as clients are told to bind.
+//!
 //! JDBC tells updates from queries by an empty dataset schema in the answer to `CreatePreparedStatement`.
 
 use super::batch_insert;
@@ -114,7 +117,7 @@ fn observe(count: usize) {
 }
 
 impl PreparedStatement {
-    /// The schema of its result; empty for one that changes something.
+    /// The schema of its result before anything is bound; empty for one that changes something.
     pub fn dataset_schema(&self) -> SchemaRef {
         match self.prepared.kind {
             StatementKind::Query => wire_schema(&self.prepared.schema),
@@ -163,22 +166,56 @@ impl Service {
     ) -> Result<FlightInfo, Status> {
         let rows = statement.rows()?;
         if statement.prepared.kind == StatementKind::Query {
-            return query_info(&statement.sql, &statement.dataset_schema(), rows.to_ipc()?, descriptor);
+            let schema = self.bound_schema(statement, &rows, session).await?;
+            return query_info(&statement.sql, &schema, rows.to_ipc()?, descriptor);
         }
         let finished = self.run_each(&statement.sql, &rows, session).await?;
         finished_info(&finished, descriptor)
     }
 
+    /// `GetSchema` of a prepared statement: that of its result with what is bound now.
+    pub(super) async fn prepared_schema(
+        &self,
+        statement: &PreparedStatement,
+        session: &Arc<Session>,
+    ) -> Result<SchemaRef, Status> {
+        match statement.rows() {
+            Ok(rows) => self.bound_schema(statement, &rows, session).await,
+            Err(_nothing_bound) => Ok(statement.dataset_schema()),
+        }
+    }
+
+    /// The schema of a statement's result with `rows` bound; planned anew where their types tell more than the statement does.
+    async fn bound_schema(
+        &self,
+        statement: &PreparedStatement,
+        rows: &Rows,
+        session: &Arc<Session>,
+    ) -> Result<SchemaRef, Status> {
+        let is_query = statement.prepared.kind == StatementKind::Query;
+        if !is_query || rows.are_as_told(&statement.prepared.parameters) {
+            return Ok(statement.dataset_schema());
+        }
+        let planned = self.engine().prepare_with(&statement.sql, &rows.params(0)?, session).await;
+        planned.map(|planned| wire_schema(&planned.schema)).map_err(|error| classified(&error))
+    }
+
     /// The ticket of a client that fetches a prepared query without `GetFlightInfo`.
-    pub(super) fn ticket_of(&self, statement: &PreparedStatement) -> Result<StatementTicket, Status> {
+    pub(super) async fn ticket_of(
+        &self,
+        statement: &PreparedStatement,
+        session: &Arc<Session>,
+    ) -> Result<StatementTicket, Status> {
         if statement.prepared.kind != StatementKind::Query {
             return Err(invalid("this statement returns no rows; run it as an update"));
         }
+        let rows = statement.rows()?;
+        let schema = self.bound_schema(statement, &rows, session).await?;
         Ok(StatementTicket {
             id: uuid::Uuid::new_v4().to_string(),
             sql: statement.sql.clone(),
-            result: super::ticket::to_ipc(&statement.dataset_schema(), &[])?,
-            parameters: statement.rows()?.to_ipc()?,
+            result: super::ticket::to_ipc(&schema, &[])?,
+            parameters: rows.to_ipc()?,
         })
     }
 

@@ -300,7 +300,7 @@ impl FlightSqlService for Service {
     async fn do_get_prepared_statement(&self, query: CommandPreparedStatementQuery, request: Request<Ticket>) -> Data {
         let session = self.session(&request)?;
         let statement = self.prepared().get(&query.prepared_statement_handle, &session.caller)?;
-        let data = self.fetch(self.ticket_of(&statement)?, &session).await?;
+        let data = self.fetch(self.ticket_of(&statement, &session).await?, &session).await?;
         Ok(Response::new(data.into_flight_data()))
     }
 
