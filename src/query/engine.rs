@@ -32,7 +32,7 @@ use super::viewer::Viewer;
 use super::views::{Designs, PartitionRun, pin_run, view_called};
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
-use crate::base::{Clock, Sealed, Tasks, Timestamp};
+use crate::base::{Clock, Sealed, Stopwatch, Tasks, Timestamp};
 use crate::catalog::{Catalog, Create, Definition, Plan};
 use crate::rollup::{self, Decision, Design, Scan};
 use crate::storage::{Lake, TableVersion};
@@ -190,27 +190,20 @@ impl Engine {
     /// # Errors
     /// As [`Engine::execute`], as far as planning goes.
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
-        self.prepare_with(sql, &Params::None, session).await
+        self.0.check_size(sql)?;
+        self.0.prepared(sql, &Params::None, session).await
     }
 
-    /// The same; the columns of a query are those of a run with `params`.
+    /// The same of a statement that somebody sent to be run, with `params` where there are any: the columns of a query are those
+    /// of such a run. A statement that fails here is in `system.queries`.
     ///
     /// # Errors
     /// As [`Engine::prepare`].
-    pub async fn prepare_with(
-        &self,
-        sql: &str,
-        params: &Params,
-        session: &Arc<Session>,
-    ) -> Result<Prepared, QueryError> {
+    pub async fn plan(&self, sql: &str, params: &Params, session: &Arc<Session>) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
-        let limit = self.0.limit_of(session);
-        let viewer = Viewer::of(&self.0, session, None)?;
-        tokio::select! {
-            biased;
-            () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
-            prepared = statement::prepare(&self.0, sql, params, &viewer) => prepared,
-        }
+        let begun = (self.0.clock.now(), Stopwatch::start());
+        let planned = self.0.prepared(sql, params, session).await;
+        planned.inspect_err(|error| self.0.registry.refuse(sql, session, begun, error))
     }
 
     /// Runs one statement. For rows, returns as soon as the plan runs; for changes, when they are durable.
@@ -476,6 +469,16 @@ impl Inner {
                     sql.len()
                 ),
             }),
+        }
+    }
+
+    async fn prepared(self: &Arc<Self>, sql: &str, params: &Params, session: &Session) -> Result<Prepared, QueryError> {
+        let limit = self.limit_of(session);
+        let viewer = Viewer::of(self, session, None)?;
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
+            prepared = statement::prepare(self, sql, params, &viewer) => prepared,
         }
     }
 

@@ -174,7 +174,21 @@ async fn errors_carry_code_and_sqlstate() {
     assert!(message.contains("'tt'") && message.contains("did you mean 't'?"), "{message}");
     let error = server.client.prepare("SELEC 1".to_owned(), None).await.unwrap_err();
     assert_eq!(code(&error).0, Code::InvalidArgument);
+    let prepared = server.client.prepare("SELECT nope FROM t".to_owned(), None).await;
+    assert_eq!(code(&prepared.unwrap_err()).0, Code::InvalidArgument);
     assert_eq!(integers(&server.query("SELECT 1").await), [1], "the connection lives on");
+    let listed =
+        "SELECT sql || ': ' || error_kind || ': ' || error FROM system.queries WHERE state = 'failed' ORDER BY sql";
+    let listed = server.query(listed).await;
+    let listed =
+        listed.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect::<Vec<_>>();
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    assert!(listed[0].starts_with("SELEC 1: invalid_argument: "), "{listed:?}");
+    assert!(
+        listed[1].starts_with("SELECT * FROM tt: not_found: ") && listed[1].ends_with("did you mean 't'?"),
+        "{listed:?}"
+    );
+    assert!(listed[2].starts_with("SELECT nope FROM t: invalid_argument: line 1, column 8"), "{listed:?}");
     server.stop().await;
 }
 

@@ -11,7 +11,7 @@
 //! JDBC tells updates from queries by an empty dataset schema in the answer to `CreatePreparedStatement`.
 
 use super::batch_insert;
-use super::error::{classified, invalid, status};
+use super::error::{invalid, status};
 use super::parameters::{Rows, bind, collect_bound, shown_schema};
 use super::service::Service;
 use super::statements::{BOUND_BYTES_MAX, Finished, finished_info, query_info, record_count};
@@ -142,7 +142,7 @@ impl PreparedStatement {
 
 impl Service {
     pub(super) async fn prepare(&self, sql: String, session: &Arc<Session>) -> Result<Bytes, Status> {
-        let prepared = self.engine().prepare(&sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(&sql, &Params::None, session).await?;
         Ok(self.prepared().add(sql, prepared, session.caller.clone()))
     }
 
@@ -196,8 +196,8 @@ impl Service {
         if !is_query || rows.are_as_told(&statement.prepared.parameters) {
             return Ok(statement.dataset_schema());
         }
-        let planned = self.engine().prepare_with(&statement.sql, &rows.params(0)?, session).await;
-        planned.map(|planned| wire_schema(&planned.schema)).map_err(|error| classified(&error))
+        let planned = self.plan(&statement.sql, &rows.params(0)?, session).await?;
+        Ok(wire_schema(&planned.schema))
     }
 
     /// The ticket of a client that fetches a prepared query without `GetFlightInfo`.

@@ -10,7 +10,7 @@ use super::outgoing::{Outgoing, Parts};
 use super::parameters::Rows;
 use super::service::Service;
 use super::ticket::{StatementTicket, from_ipc, to_ipc};
-use crate::query::{Answer, Outcome, Params, Request, Session, StatementKind};
+use crate::query::{Answer, Outcome, Params, Prepared, Request, Session, StatementKind};
 use crate::server::encode::wire_schema;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -46,7 +46,7 @@ impl Service {
         session: &Arc<Session>,
         descriptor: FlightDescriptor,
     ) -> Result<FlightInfo, Status> {
-        let prepared = self.engine().prepare(sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(sql, &Params::None, session).await?;
         match prepared.kind {
             StatementKind::Query => query_info(sql, &wire_schema(&prepared.schema), Bytes::new(), descriptor),
             StatementKind::Update | StatementKind::Command => {
@@ -56,9 +56,14 @@ impl Service {
         }
     }
 
+    /// What can be known of a statement before it runs.
+    pub(super) async fn plan(&self, sql: &str, params: &Params, session: &Arc<Session>) -> Result<Prepared, Status> {
+        self.engine().plan(sql, params, session).await.map_err(|error| classified(&error))
+    }
+
     /// `GetSchema` of a statement: plans, never runs.
     pub(super) async fn statement_schema(&self, sql: &str, session: &Arc<Session>) -> Result<SchemaRef, Status> {
-        let prepared = self.engine().prepare(sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(sql, &Params::None, session).await?;
         Ok(match prepared.kind {
             StatementKind::Query => wire_schema(&prepared.schema),
             StatementKind::Update | StatementKind::Command => Arc::new(Schema::empty()),
@@ -146,7 +151,7 @@ impl Service {
 
     /// The row count of an update (`DoPut`); refuses queries.
     pub(super) async fn update(&self, sql: &str, session: &Arc<Session>) -> Result<i64, Status> {
-        let prepared = self.engine().prepare(sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(sql, &Params::None, session).await?;
         if prepared.kind == StatementKind::Query {
             return Err(invalid("this statement returns rows; run it as a query, not as an update"));
         }

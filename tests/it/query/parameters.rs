@@ -146,7 +146,7 @@ async fn values_are_bound_with_casts() {
     assert_eq!(bound(&lab, by_time, values).await.unwrap(), ["1"]);
     let echo = "SELECT ? AS a, ? AS b";
     let values = Params::Positional(vec![ScalarValue::from(7_i64), ScalarValue::from("x")]);
-    let told = lab.engine.prepare_with(echo, &values, &lab.session).await.unwrap();
+    let told = lab.engine.plan(echo, &values, &lab.session).await.unwrap();
     let kinds = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
     assert_eq!(kinds(&told.schema), [DataType::Int64, DataType::Utf8]);
     let run = lab.engine.execute(Request { params: values, ..lab.request(echo) }).await.unwrap();
