@@ -16,8 +16,6 @@ DRIVERS = {"18.3.0": "lib", "17.0.0": "lib-17"}
 # What differs, and whose fault it is. Server: a defect of adlake.
 ELSEWHERE = "driver: moves times by the zone of the JVM, apache/arrow#35138 and #36518; a JVM with -Duser.timezone=UTC is right"
 DIFFERS = {
-    "precision_of_results": "server: columns of results carry no ARROW:FLIGHT:SQL:PRECISION and SCALE, only those of GetTables do "
-    "(src/server/encode.rs, wire_schema)",
     "moments_read_elsewhere": ELSEWHERE,
     "moments_bound_elsewhere": ELSEWHERE,
     "dates_bound_elsewhere": ELSEWHERE,

@@ -142,6 +142,22 @@ async fn a_result_has_the_types_of_what_is_bound() {
 }
 
 #[tokio::test]
+async fn columns_of_results_tell_precision_and_type() {
+    let mut server = Server::start().await;
+    let sql = "SELECT CAST(1.25 AS DECIMAL(12, 2)) AS cost, 'x' AS word".to_owned();
+    let info = server.client.execute(sql, None).await.unwrap();
+    let promised = info.clone().try_decode_schema().unwrap();
+    let told = |column: usize, key: &str| promised.field(column).metadata().get(&format!("ARROW:FLIGHT:SQL:{key}"));
+    for (key, value) in [("PRECISION", "12"), ("SCALE", "2"), ("TYPE_NAME", "DECIMAL(12, 2)"), ("IS_READ_ONLY", "1")] {
+        assert_eq!(told(0, key).map(String::as_str), Some(value), "{key}");
+    }
+    assert_eq!((told(1, "TYPE_NAME").map(String::as_str), told(1, "PRECISION")), (Some("VARCHAR"), None));
+    let sent = server.fetch(info).await;
+    assert_eq!(*sent[0].schema(), promised);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn tables_are_listed() {
     let mut server = Server::start().await;
     let mut names = async |pattern: &str| {

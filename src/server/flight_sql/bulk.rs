@@ -4,8 +4,8 @@
 //! catalog edit: readers see the old or the new table, never none. Temporary tables answer `UNIMPLEMENTED`.
 
 use super::batch_insert::{place, table_columns};
+use super::columns::sql_type;
 use super::error::{classified, internal, invalid, status, unimplemented};
-use super::metadata::sql_type;
 use super::service::Service;
 use super::{CATALOG, PUBLIC};
 use crate::base::Kind;

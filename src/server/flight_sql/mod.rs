@@ -35,6 +35,7 @@
 mod actions;
 mod batch_insert;
 mod bulk;
+mod columns;
 mod connection;
 mod direct;
 mod edge;

@@ -11,6 +11,7 @@
 //! JDBC tells updates from queries by an empty dataset schema in the answer to `CreatePreparedStatement`.
 
 use super::batch_insert;
+use super::columns::result_schema;
 use super::error::{invalid, status};
 use super::parameters::{Rows, bind, collect_bound, shown_schema};
 use super::service::Service;
@@ -19,7 +20,6 @@ use super::ticket::StatementTicket;
 use crate::auth::Identity;
 use crate::base::{Clock, Kind, Span, Timestamp};
 use crate::query::{Params, Prepared, Session, StatementKind};
-use crate::server::encode::wire_schema;
 use crate::telemetry::metrics;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -120,7 +120,7 @@ impl PreparedStatement {
     /// The schema of its result before anything is bound; empty for one that changes something.
     pub fn dataset_schema(&self) -> SchemaRef {
         match self.prepared.kind {
-            StatementKind::Query => wire_schema(&self.prepared.schema),
+            StatementKind::Query => result_schema(&self.prepared.schema),
             StatementKind::Update | StatementKind::Command => Arc::new(Schema::empty()),
         }
     }
@@ -197,7 +197,7 @@ impl Service {
             return Ok(statement.dataset_schema());
         }
         let planned = self.plan(&statement.sql, &rows.params(0)?, session).await?;
-        Ok(wire_schema(&planned.schema))
+        Ok(result_schema(&planned.schema))
     }
 
     /// The ticket of a client that fetches a prepared query without `GetFlightInfo`.

@@ -4,6 +4,7 @@
 //! the next `execute` on the cursor cancels it; other clients never fetch what has no rows. Running there is the one place
 //! where an `execute` takes effect before it returns, reports its error, and happens once. The ticket then holds the result.
 
+use super::columns::result_schema;
 use super::encode;
 use super::error::{cancelled, classified, internal, invalid};
 use super::outgoing::{Outgoing, Parts};
@@ -11,7 +12,6 @@ use super::parameters::Rows;
 use super::service::Service;
 use super::ticket::{StatementTicket, from_ipc, to_ipc};
 use crate::query::{Answer, Outcome, Params, Prepared, Request, Session, StatementKind};
-use crate::server::encode::wire_schema;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
@@ -48,7 +48,7 @@ impl Service {
     ) -> Result<FlightInfo, Status> {
         let prepared = self.plan(sql, &Params::None, session).await?;
         match prepared.kind {
-            StatementKind::Query => query_info(sql, &wire_schema(&prepared.schema), Bytes::new(), descriptor),
+            StatementKind::Query => query_info(sql, &result_schema(&prepared.schema), Bytes::new(), descriptor),
             StatementKind::Update | StatementKind::Command => {
                 let finished = self.run_to_end(sql, Params::None, session).await?;
                 finished_info(&finished, descriptor)
@@ -65,7 +65,7 @@ impl Service {
     pub(super) async fn statement_schema(&self, sql: &str, session: &Arc<Session>) -> Result<SchemaRef, Status> {
         let prepared = self.plan(sql, &Params::None, session).await?;
         Ok(match prepared.kind {
-            StatementKind::Query => wire_schema(&prepared.schema),
+            StatementKind::Query => result_schema(&prepared.schema),
             StatementKind::Update | StatementKind::Command => Arc::new(Schema::empty()),
         })
     }
@@ -222,7 +222,7 @@ fn finish(answer: Answer) -> Result<Finished, Status> {
 }
 
 fn stored(rows: Option<u64>, details: &RecordBatch) -> Result<Finished, Status> {
-    let schema = wire_schema(&details.schema());
+    let schema = result_schema(&details.schema());
     let mut details = encode::to_wire(details, &schema).map_err(|error| internal(error.to_string()))?;
     while details.num_rows() > 1 && encode::bytes_of(&details) > STORED_BYTES_MAX {
         details = details.slice(0, details.num_rows() / 2);

@@ -11,7 +11,6 @@ mod type_info;
 pub(super) use catalogs::{catalogs, schemas, table_types};
 pub(super) use keys::{primary_keys_schema, reference_keys_schema};
 pub(super) use sql_info::sql_info;
-pub(super) use tables::sql_type;
 pub(super) use type_info::type_info;
 
 use super::error::internal;
