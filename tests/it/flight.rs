@@ -6,10 +6,11 @@ use adlake::config;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int64Type, Schema};
-use arrow_flight::FlightInfo;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::client::FlightSqlServiceClient;
+use arrow_flight::{Action, Empty, FlightInfo};
+use bytes::Bytes;
 use futures::TryStreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +155,34 @@ async fn columns_of_results_tell_precision_and_type() {
     assert_eq!((told(1, "TYPE_NAME").map(String::as_str), told(1, "PRECISION")), (Some("VARCHAR"), None));
     let sent = server.fetch(info).await;
     assert_eq!(*sent[0].schema(), promised);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_actions_listed_are_those_there_are() {
+    let mut server = Server::start().await;
+    let client = server.client.inner_mut();
+    let listed: Vec<_> = client.list_actions(Empty {}).await.unwrap().into_inner().try_collect().await.unwrap();
+    let mut names: Vec<&str> = listed.iter().map(|action| action.r#type.as_str()).collect();
+    names.sort_unstable();
+    let expected = [
+        "CancelFlightInfo",
+        "CancelQuery",
+        "ClosePreparedStatement",
+        "CloseSession",
+        "CreatePreparedStatement",
+        "GetSessionOptions",
+        "SetSessionOptions",
+    ];
+    assert_eq!(names, expected);
+    for name in names.into_iter().chain(["RenewFlightEndpoint"]) {
+        let refused = match client.do_action(Action { r#type: name.to_owned(), body: Bytes::new() }).await {
+            Ok(answer) => answer.into_inner().try_collect::<Vec<_>>().await.err(),
+            Err(status) => Some(status),
+        };
+        let is_refused = refused.is_some_and(|status| status.code() == Code::Unimplemented);
+        assert_eq!(is_refused, !expected.contains(&name), "{name}");
+    }
     server.stop().await;
 }
 

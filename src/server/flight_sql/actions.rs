@@ -1,4 +1,4 @@
-//! Actions beside those of `FlightSqlService`: session options and cancelling.
+//! The actions there are, and those beside `FlightSqlService`'s own: session options and cancelling.
 
 use super::error::{internal, invalid, status, unimplemented};
 use super::running::Cancelled;
@@ -19,8 +19,17 @@ use tonic::{Request, Response, Status};
 
 type ActionStream = Pin<Box<dyn futures::Stream<Item = Result<arrow_flight::Result, Status>> + Send>>;
 
-/// Action name and what it does, as listed to clients.
-const ACTIONS: [(&str, &str); 4] = [
+/// Action name and what it does, as listed to clients: all that is served, and nothing that is refused.
+const ACTIONS: [(&str, &str); 7] = [
+    (
+        "CreatePreparedStatement",
+        "Prepares a statement. Request: ActionCreatePreparedStatementRequest. Response: ActionCreatePreparedStatementResult",
+    ),
+    ("ClosePreparedStatement", "Forgets a prepared statement. Request: ActionClosePreparedStatementRequest"),
+    (
+        "CancelQuery",
+        "Cancels a running statement, the older way. Request: ActionCancelQueryRequest. Response: ActionCancelQueryResult",
+    ),
     (
         "CancelFlightInfo",
         "Cancels a running statement. Request: CancelFlightInfoRequest. Response: CancelFlightInfoResult",

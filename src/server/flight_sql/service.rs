@@ -1,5 +1,6 @@
 //! The methods of `FlightSqlService`: each decodes, calls the module that does the work, and encodes.
 
+use super::FlightParts;
 use super::encode::{self, DataStream};
 use super::error::{internal, invalid, unimplemented};
 use super::metadata::{self, Table};
@@ -8,7 +9,6 @@ use super::running::Running;
 use super::session::Sessions;
 use super::ticket::StatementTicket;
 use super::upload;
-use super::{FlightParts, actions};
 use crate::base::Tasks;
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
@@ -21,8 +21,8 @@ use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
 use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::*;
 use arrow_flight::{
-    Action, ActionType, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
-    IpcMessage, SchemaAsIpc, Ticket,
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
+    SchemaAsIpc, Ticket,
 };
 use bytes::Bytes;
 use futures::Stream;
@@ -396,10 +396,6 @@ impl FlightSqlService for Service {
         request: Request<Action>,
     ) -> Result<Response<<Self as FlightService>::DoActionStream>, Status> {
         self.act(request).await
-    }
-
-    async fn list_custom_actions(&self) -> Option<Vec<Result<ActionType, Status>>> {
-        Some(actions::listed())
     }
 
     // not supported, in words
