@@ -108,12 +108,6 @@ impl Service {
         self.0.sessions.of(request)
     }
 
-    fn sql_info(&self, command: CommandGetSqlInfo) -> Result<Table, Status> {
-        let batch = command.into_builder(&self.0.sql_info).build();
-        let batch = batch.map_err(|error| internal(error.to_string()))?;
-        Ok(Table { schema: batch.schema(), batch: Some(batch) })
-    }
-
     fn type_info(&self, command: CommandGetXdbcTypeInfo) -> Result<Table, Status> {
         let batch = command.into_builder(&self.0.type_info).build();
         let batch = batch.map_err(|error| internal(error.to_string()))?;
@@ -330,7 +324,7 @@ impl FlightSqlService for Service {
     });
 
     metadata_command!(get_flight_info_sql_info, do_get_sql_info, CommandGetSqlInfo, |service, command| {
-        service.sql_info(command)
+        metadata::sql_info_rows(&service.0.sql_info, command)
     });
 
     metadata_command!(
