@@ -18,7 +18,6 @@ DIFFERS = {
     "TestValidationOfStatement/TestSqlIngestReplace": BOUND,
     "TestValidationOfStatement/TestSqlIngestCreateAppend": BOUND,
     "TestValidationOfStatement/TestSqlIngestErrors": "the suite wants INTERNAL for a table that exists, adlake says ALREADY_EXISTS; driver 1.12.0 drops the SQLSTATE it wants",
-    "TestScenario/flight_sql:ingestion:options": "server: options of CommandStatementIngest are ignored silently (flight_sql/bulk.rs, decide)",
 }
 
 
