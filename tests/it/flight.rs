@@ -7,11 +7,14 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use arrow_flight::error::FlightError;
-use arrow_flight::sql::CommandGetTables;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use arrow_flight::{Action, Empty, FlightInfo};
+use arrow_flight::sql::{CommandGetTables, CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Empty, FlightDescriptor, FlightInfo,
+};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -183,6 +186,74 @@ async fn the_actions_listed_are_those_there_are() {
         let is_refused = refused.is_some_and(|status| status.code() == Code::Unimplemented);
         assert_eq!(is_refused, !expected.contains(&name), "{name}");
     }
+    server.stop().await;
+}
+
+fn polled(sql: &str) -> FlightDescriptor {
+    let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+    FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_is_polled_until_it_is_complete() {
+    let mut server = Server::start().await;
+    let mut client = server.client.inner().clone();
+    let mut asked = polled("SELECT id FROM t ORDER BY id");
+    // A busy machine may plan for longer than the first call waits; so for all of them.
+    let info = loop {
+        let told = client.poll_flight_info(asked.clone()).await.unwrap().into_inner();
+        match told.flight_descriptor {
+            Some(again) => asked = again,
+            None => break told.info.unwrap(),
+        }
+    };
+    assert_eq!(integers(&server.fetch(info).await), [1, 2, 3]);
+
+    let insert = "INSERT INTO t SELECT value, 'polled' FROM generate_series(1, 100000)";
+    let mut told = client.poll_flight_info(polled(insert)).await.unwrap().into_inner();
+    while let Some(again) = told.flight_descriptor.take() {
+        assert!(told.info.as_ref().unwrap().endpoint.is_empty(), "nothing to fetch yet");
+        assert_eq!(told.progress, None);
+        told = client.poll_flight_info(again).await.unwrap().into_inner();
+    }
+    assert_eq!(told.progress, Some(1.0));
+    assert_eq!(told.info.unwrap().total_records, 1_000_000);
+    assert_eq!(
+        integers(&server.query("SELECT count(*) FROM t WHERE name = 'polled'").await),
+        [100_000],
+        "it took effect once"
+    );
+    let refused = client.poll_flight_info(polled("SELECT nope FROM t")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let forged = client.poll_flight_info(FlightDescriptor::new_cmd("adlake-poll-x")).await.unwrap_err();
+    assert_eq!(forged.code(), Code::NotFound);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_polled_statement_is_cancelled_by_its_info() {
+    let mut server = Server::start().await;
+    let mut client = server.client.inner().clone();
+    let endless = "INSERT INTO t SELECT a.value, 'endless' FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
+    let told = client.poll_flight_info(polled(endless)).await.unwrap().into_inner();
+    let again = told.flight_descriptor.unwrap();
+    assert!(told.expiration_time.is_some());
+    let request = CancelFlightInfoRequest { info: told.info };
+    let action = Action { r#type: "CancelFlightInfo".to_owned(), body: request.encode_to_vec().into() };
+    let answers: Vec<_> = client.do_action(action).await.unwrap().into_inner().try_collect().await.unwrap();
+    let answer = CancelFlightInfoResult::decode(answers[0].body.clone()).unwrap();
+    assert_eq!(answer.status(), CancelStatus::Cancelling);
+    assert_eq!(client.poll_flight_info(again).await.unwrap_err().code(), Code::Cancelled);
+    let running = "SELECT count(*) FROM system.queries WHERE sql LIKE 'INSERT %endless%' AND state <> 'cancelled'";
+    let ended = async {
+        while integers(&server.query(running).await) != [0] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
+    assert_eq!(integers(&server.query("SELECT count(*) FROM t").await), [3], "nothing of it is there");
+    drop(client);
     server.stop().await;
 }
 

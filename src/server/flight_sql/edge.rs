@@ -1,8 +1,9 @@
-//! The Flight service itself: what `FlightSqlService` does not let one implement (`GetSchema`, `ListFlights`, `PollFlightInfo`), and
-//! `ListActions`, where it names what is refused here, are answered here; all else is passed on.
+//! The Flight service itself: what `FlightSqlService` does not let one implement (`GetSchema`, `ListFlights`, `PollFlightInfo`),
+//! and `ListActions`, which it fills with what is refused here, are answered here; all else is passed on.
 
 use super::actions;
 use super::error::{internal, invalid, unimplemented};
+use super::polls::{self, LONGEST_WAIT};
 use super::service::Service;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{Any, Command};
@@ -73,8 +74,14 @@ impl FlightService for Edge {
         self.0.get_flight_info(request).await
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        Err(unimplemented("PollFlightInfo is not supported; use GetFlightInfo, which does not wait for the result"))
+    async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        let caller = self.0.sessions().of(&request)?.caller.clone();
+        if let Some(id) = polls::id_of(request.get_ref()) {
+            return self.0.polls().ask(id, &caller, LONGEST_WAIT).await.map(Response::new);
+        }
+        let service = self.0.clone();
+        let work = async move { FlightService::get_flight_info(&service, request).await.map(Response::into_inner) };
+        self.0.polls().begin(&caller, work, self.0.tasks()).await.map(Response::new)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {

@@ -26,8 +26,9 @@
 //! | DoPut to a path `[table]` | `put` |
 //! | CommandGetCatalogs, -DbSchemas, -Tables, -TableTypes, -SqlInfo, -XdbcTypeInfo, keys (empty sets) | `metadata` |
 //! | Handshake, SetSessionOptions, GetSessionOptions, CloseSession | `session`, `actions` |
+//! | PollFlightInfo | `polls` |
 //! | CancelFlightInfo, CancelQuery | `actions` |
-//! | transactions, savepoints, Substrait, ListFlights, PollFlightInfo, DoExchange | `UNIMPLEMENTED` |
+//! | transactions, savepoints, Substrait, ListFlights, DoExchange | `UNIMPLEMENTED` |
 //!
 //! Who calls is proved in front of every method (`guard`); `Handshake` gives a session token for a name and a password. With
 //! authentication off it accepts every name.
@@ -46,6 +47,7 @@ mod handshake;
 mod metadata;
 mod outgoing;
 mod parameters;
+mod polls;
 mod prepared;
 mod put;
 mod running;

@@ -4,6 +4,7 @@ use super::FlightParts;
 use super::encode::{self, DataStream};
 use super::error::{internal, invalid, unimplemented};
 use super::metadata::{self, Table};
+use super::polls::Polls;
 use super::prepared::PreparedStatements;
 use super::running::Running;
 use super::session::Sessions;
@@ -43,6 +44,7 @@ struct Shared {
     parts: FlightParts,
     sessions: Arc<Sessions>,
     prepared: PreparedStatements,
+    polls: Polls,
     running: Arc<Running>,
     appends: Appends,
     sql_info: SqlInfoData,
@@ -55,7 +57,8 @@ impl Service {
         let clock = parts.clock.clone();
         Ok(Self(Arc::new(Shared {
             sessions: Arc::new(Sessions::new(idle, clock.clone()).behind(&parts.gate)),
-            prepared: PreparedStatements::new(parts.config.max_prepared, idle, clock),
+            prepared: PreparedStatements::new(parts.config.max_prepared, idle, clock.clone()),
+            polls: Polls::new(idle, clock),
             running: Arc::default(),
             appends: Appends::new(parts.ingestor.clone(), parts.tasks.clone(), &parts.server, "flight"),
             sql_info: metadata::sql_info(idle.duration()).map_err(std::io::Error::other)?,
@@ -90,6 +93,10 @@ impl Service {
 
     pub fn prepared(&self) -> &PreparedStatements {
         &self.0.prepared
+    }
+
+    pub fn polls(&self) -> &Polls {
+        &self.0.polls
     }
 
     pub fn running(&self) -> &Arc<Running> {
@@ -377,12 +384,13 @@ impl FlightSqlService for Service {
     async fn do_action_cancel_query(
         &self,
         query: ActionCancelQueryRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> Result<ActionCancelQueryResult, Status> {
         let info = FlightInfo::decode(query.info).map_err(|_| invalid("CancelQuery without a FlightInfo"))?;
-        self.cancel(&info)?;
-        // CANCEL_RESULT_CANCELLED
-        Ok(ActionCancelQueryResult { result: 1 })
+        // The numbers of CancelResult are those of CancelStatus.
+        let session = self.session(&request)?;
+        let result = self.cancel(&info, &session)?;
+        Ok(ActionCancelQueryResult { result: result.into() })
     }
 
     async fn do_action_fallback(
