@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod ipc_compression;
 pub mod reach;
 pub mod session;
 pub mod state;
@@ -54,6 +55,7 @@ pub use commands::{
 pub use config::QueryConfig;
 pub use engine::{Engine, EngineParts, PinnedQuery, Prepared, Request, StatementKind};
 pub use error::QueryError;
+pub use ipc_compression::{IPC_COMPRESSION, IpcCompression};
 pub use reach::Reach;
 pub use session::{Origin, Params, Session};
 pub use state::{

@@ -6,6 +6,7 @@ use adlake::config;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int64Type, Schema};
+use arrow_flight::decode::DecodedPayload;
 use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{CommandGetTables, CommandStatementQuery, ProstMessageExt};
@@ -217,7 +218,7 @@ async fn a_statement_is_polled_until_it_is_complete() {
         told = client.poll_flight_info(again).await.unwrap().into_inner();
     }
     assert_eq!(told.progress, Some(1.0));
-    assert_eq!(told.info.unwrap().total_records, 1_000_000);
+    assert_eq!(told.info.unwrap().total_records, 100_000);
     assert_eq!(
         integers(&server.query("SELECT count(*) FROM t WHERE name = 'polled'").await),
         [100_000],
@@ -254,6 +255,50 @@ async fn a_polled_statement_is_cancelled_by_its_info() {
     tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap();
     assert_eq!(integers(&server.query("SELECT count(*) FROM t").await), [3], "nothing of it is there");
     drop(client);
+    server.stop().await;
+}
+
+/// Values, and the bytes their batches had on the wire.
+async fn weighed(server: &mut Server, sql: &str) -> Result<(Vec<i64>, usize), FlightError> {
+    let info = server.client.execute(sql.to_owned(), None).await?;
+    let ticket = info.endpoint.into_iter().next().unwrap().ticket.unwrap();
+    let messages = server.client.do_get(ticket).await?.into_inner();
+    let (mut values, mut bytes) = (Vec::new(), 0);
+    for message in messages.try_collect::<Vec<_>>().await? {
+        bytes += message.inner.data_body.len();
+        if let DecodedPayload::RecordBatch(batch) = message.payload {
+            values.extend(integers(&[batch]));
+        }
+    }
+    Ok((values, bytes))
+}
+
+#[tokio::test]
+async fn batches_are_compressed_when_asked_for() {
+    let mut server = Server::start().await;
+    let sql = "SELECT value / 100 AS n, 'the same word in every row' AS s FROM generate_series(0, 49999) ORDER BY n";
+    let (plain, plain_bytes) = weighed(&mut server, sql).await.unwrap();
+    assert_eq!((plain.len(), plain.iter().sum::<i64>()), (50_000, 12_475_000));
+    for codec in ["lz4", "zstd"] {
+        server.client.execute_update(format!("SET adlake.ipc_compression = '{codec}'"), None).await.unwrap();
+        let (values, bytes) = weighed(&mut server, sql).await.unwrap();
+        assert_eq!(values, plain, "{codec}");
+        assert!(bytes < plain_bytes / 2, "{codec}: {bytes} of {plain_bytes}");
+        let shown = server.query("SHOW adlake.ipc_compression").await;
+        assert_eq!(shown[0].column(0).as_string::<i32>().value(0), codec);
+    }
+    server.client.set_header("adlake.ipc_compression", "none");
+    let (values, bytes) = weighed(&mut server, sql).await.unwrap();
+    assert_eq!(values, plain);
+    assert!(bytes > plain_bytes / 2, "a call's own wish comes first: {bytes} of {plain_bytes}");
+    server.client.set_header("adlake.ipc_compression", "gzip");
+    let refused = code(&weighed(&mut server, sql).await.unwrap_err());
+    assert_eq!(
+        (refused.0, refused.2.as_str()),
+        (Code::InvalidArgument, "adlake.ipc_compression is 'none', 'lz4' or 'zstd', not 'gzip'")
+    );
+    let set = server.client.execute_update("SET adlake.ipc_compression = 'gzip'".to_owned(), None).await;
+    assert_eq!(code(&set.unwrap_err()).0, Code::InvalidArgument);
     server.stop().await;
 }
 

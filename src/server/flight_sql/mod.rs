@@ -15,7 +15,7 @@
 //!   (ADBC `execute`) or in `DoPut` (ADBC `execute_update`, JDBC). `DoGet` of such a ticket only hands out the stored result,
 //!   as often as asked. So an `execute` that is never fetched still took effect, and a fetch repeated changes nothing.
 //! - **A dropped call cancels** its statement and frees its memory; `CancelFlightInfo` does the same from elsewhere.
-//! - **Results stream**: a few messages per stream are in memory, never a result.
+//! - **Results stream**: a few messages per stream are in memory, never a result. Their batches are compressed when asked for.
 //! - A method that is not implemented answers `UNIMPLEMENTED` with a sentence (`edge`, `service`).
 //!
 //! | Flight SQL | answered by |

@@ -8,6 +8,7 @@ use super::polls::Polls;
 use super::prepared::PreparedStatements;
 use super::running::Running;
 use super::session::Sessions;
+use super::statements::compression_of;
 use super::ticket::StatementTicket;
 use super::upload;
 use crate::base::Tasks;
@@ -225,7 +226,8 @@ impl FlightSqlService for Service {
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Data {
         let session = self.session(&request)?;
-        let data = self.fetch(StatementTicket::decode(&ticket)?, &session).await?;
+        let compression = compression_of(request.metadata(), &session)?;
+        let data = self.fetch(StatementTicket::decode(&ticket)?, &session, compression).await?;
         Ok(Response::new(data.into_flight_data()))
     }
 
@@ -301,7 +303,8 @@ impl FlightSqlService for Service {
     async fn do_get_prepared_statement(&self, query: CommandPreparedStatementQuery, request: Request<Ticket>) -> Data {
         let session = self.session(&request)?;
         let statement = self.prepared().get(&query.prepared_statement_handle, &session.caller)?;
-        let data = self.fetch(self.ticket_of(&statement, &session).await?, &session).await?;
+        let compression = compression_of(request.metadata(), &session)?;
+        let data = self.fetch(self.ticket_of(&statement, &session).await?, &session, compression).await?;
         Ok(Response::new(data.into_flight_data()))
     }
 

@@ -11,7 +11,9 @@ use super::outgoing::{Outgoing, Parts};
 use super::parameters::Rows;
 use super::service::Service;
 use super::ticket::{StatementTicket, from_ipc, to_ipc};
-use crate::query::{Answer, Outcome, Params, Prepared, Request, Session, StatementKind};
+use crate::query::{
+    Answer, IPC_COMPRESSION, IpcCompression, Outcome, Params, Prepared, Request, Session, StatementKind,
+};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
@@ -22,6 +24,7 @@ use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 /// Largest list of what a statement did (COPY: one row per file); it travels in the ticket.
 const STORED_BYTES_MAX: usize = 1 << 20;
@@ -71,7 +74,12 @@ impl Service {
     }
 
     /// `DoGet` of a statement's ticket.
-    pub(super) async fn fetch(&self, ticket: StatementTicket, session: &Arc<Session>) -> Result<Parts, Status> {
+    pub(super) async fn fetch(
+        &self,
+        ticket: StatementTicket,
+        session: &Arc<Session>,
+        compression: IpcCompression,
+    ) -> Result<Parts, Status> {
         let (schema, stored) = from_ipc(&ticket.result)?;
         if ticket.sql.is_empty() {
             return encode::parts(schema, &stored).map(Parts::ready);
@@ -88,7 +96,7 @@ impl Service {
         let rest = self.rest_of(ticket.sql, rows, session.clone(), run.cancel.clone());
         let stream = futures::stream::iter(answers.into_iter().map(Ok)).chain(rest).try_flatten();
         let rows: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-        Ok(Parts::stream(Outgoing { schema, app_metadata, rows, run }, self.tasks()))
+        Ok(Parts::stream(Outgoing { schema, app_metadata, rows, compression, run }, self.tasks()))
     }
 
     /// The query once more for every further row of parameters, one after the other, as the client reads.
@@ -157,6 +165,16 @@ impl Service {
         }
         Ok(record_count(self.run_to_end(sql, Params::None, session).await?.rows))
     }
+}
+
+/// How the call wants its batches compressed: by its header `adlake.ipc_compression`, else as its session has set.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`: a header of another word.
+pub(super) fn compression_of(metadata: &MetadataMap, session: &Session) -> Result<IpcCompression, Status> {
+    let Some(given) = metadata.get(IPC_COMPRESSION) else { return Ok(IpcCompression::of(session)) };
+    let text = given.to_str().map_err(|_| invalid(format!("{IPC_COMPRESSION} is not plain text")))?;
+    IpcCompression::read(text).map_err(|error| classified(&error))
 }
 
 /// A row count on the wire. DDL affects no rows: 0, as JDBC wants of `executeUpdate`.
