@@ -31,7 +31,7 @@ use super::viewer::Viewer;
 use super::views::{Designs, PartitionAt, PartitionRun, pin_partitions, pin_run, view_called};
 use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
-use crate::base::{Clock, Sealed, Tasks, Timestamp};
+use crate::base::{Clock, Sealed, Stopwatch, Tasks, Timestamp};
 use crate::catalog::{Catalog, CatalogSnapshot, Create, Definition, Object, Plan};
 use crate::rollup::{self, Decision, Design, Scan};
 use crate::storage::{Lake, TableVersion};
@@ -113,7 +113,7 @@ pub struct Prepared {
     pub kind: StatementKind,
     /// Of the answer.
     pub schema: SchemaRef,
-    /// One field per parameter, called `$1` …, with inferred types; VARCHAR where the SQL does not tell.
+    /// One field per parameter, called `$1` …, with inferred types; NULL where the SQL does not tell.
     pub parameters: SchemaRef,
 }
 
@@ -194,18 +194,35 @@ impl Engine {
     /// # Errors
     /// As [`Engine::execute`], as far as planning goes.
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
-        let prepared = self.prepared(sql, session).await;
+        let prepared = self.prepared(sql, &Params::None, session).await;
         prepared.inspect_err(|error| audit::refused(&self.0, (session.as_ref(), None), sql, error))
     }
 
-    async fn prepared(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
+    /// The same of a statement that somebody sent to be run, with `params` where there are any: the columns of a query are those
+    /// of such a run. A statement that fails here is in `system.queries`.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub async fn plan(&self, sql: &str, params: &Params, session: &Arc<Session>) -> Result<Prepared, QueryError> {
+        let begun = (self.0.clock.now(), Stopwatch::start());
+        let planned = self.prepared(sql, params, session).await;
+        planned.inspect_err(|error| {
+            audit::refused(&self.0, (session.as_ref(), None), sql, error);
+            self.0.registry.refuse(sql, session, begun, error);
+        })
+    }
+
+    async fn prepared(&self, sql: &str, params: &Params, session: &Session) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
+        if self.0.tasks.is_stopping() {
+            return Err(QueryError::Stopping);
+        }
         let viewer = Viewer::of(&self.0, session, None)?;
         let limit = self.0.limit_of(session, viewer.allowance(&self.0));
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
-            prepared = statement::prepare(&self.0, sql, &viewer) => prepared,
+            prepared = statement::prepare(&self.0, sql, params, &viewer) => prepared,
         }
     }
 

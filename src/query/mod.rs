@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod ipc_compression;
 pub mod reach;
 pub mod session;
 pub mod state;
@@ -24,6 +25,7 @@ mod begin;
 mod ddl;
 mod digest;
 mod fault;
+mod inference;
 mod params;
 mod placeholders;
 mod planner;
@@ -59,6 +61,7 @@ pub use commands::{
 pub use config::QueryConfig;
 pub use engine::{Engine, EngineParts, PinnedQuery, Prepared, Request, StatementKind};
 pub use error::QueryError;
+pub use ipc_compression::{IPC_COMPRESSION, IpcCompression};
 pub use reach::Reach;
 pub use session::{Origin, Params, Session};
 pub use state::{

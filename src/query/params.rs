@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::logical_expr::expr::Placeholder;
-use datafusion::logical_expr::{Expr, Limit, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::inference::cast_types;
 use super::{Params, QueryError};
 
 /// Whether planning has to look for parameters at all.
@@ -28,19 +28,20 @@ pub(super) fn parameters_of(plan: &LogicalPlan) -> Result<Vec<(String, Option<Fi
     Ok(found.into_iter().map(|((_, id), field)| (id, field)).collect())
 }
 
-/// The schema a client binds against: one field per positional parameter, where an unknown type is VARCHAR (drivers can
-/// bind that), then the named ones, where an unknown type is NULL.
+/// The schema a client binds against: one field per positional parameter, then the named ones; NULL where the SQL does not
+/// tell the type.
 pub(super) fn parameter_schema(plan: &LogicalPlan) -> Result<SchemaRef, QueryError> {
     let found = parameters_of(plan)?;
+    let cast_to = cast_types(plan)?;
     let count = found.iter().filter_map(|(id, _)| position(id)).max().unwrap_or(0);
-    let types: HashMap<&str, Option<&FieldRef>> =
-        found.iter().map(|(id, field)| (id.as_str(), field.as_ref())).collect();
-    let field = |id: &str, unknown: DataType| {
-        let data_type = types.get(id).copied().flatten().map_or(unknown, |field| plain(field.data_type()));
-        Field::new(id, data_type, true)
+    let types: HashMap<&str, &FieldRef> =
+        found.iter().filter_map(|(id, field)| Some((id.as_str(), field.as_ref()?))).collect();
+    let field = |id: &str| {
+        let known = types.get(id).map(|field| field.data_type()).or_else(|| cast_to.get(id));
+        Field::new(id, known.map_or(DataType::Null, plain), true)
     };
-    let named = found.iter().filter(|(id, _)| position(id).is_none()).map(|(id, _)| field(id, DataType::Null));
-    let positional = (1..=count).map(|index| field(&format!("${index}"), DataType::Utf8));
+    let named = found.iter().filter(|(id, _)| position(id).is_none()).map(|(id, _)| field(id));
+    let positional = (1..=count).map(|index| field(&format!("${index}")));
     let fields: Vec<Field> = positional.chain(named).collect();
     Ok(Arc::new(Schema::new(fields)))
 }
@@ -53,32 +54,6 @@ fn plain(data_type: &DataType) -> DataType {
         DataType::Dictionary(_, value) => plain(value),
         other => other.clone(),
     }
-}
-
-/// LIMIT and OFFSET take BIGINT; DataFusion does not say so of their parameters.
-pub(super) fn type_limits(plan: LogicalPlan) -> Result<LogicalPlan, QueryError> {
-    let typed = plan.transform_down(|plan| match plan {
-        LogicalPlan::Limit(limit) => {
-            let typed = |side: Option<Box<Expr>>| -> datafusion::common::Result<Option<Box<Expr>>> {
-                side.map(|expr| Ok(Box::new(type_placeholders(*expr)?))).transpose()
-            };
-            let limit = Limit { skip: typed(limit.skip)?, fetch: typed(limit.fetch)?, input: limit.input };
-            Ok(Transformed::yes(LogicalPlan::Limit(limit)))
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(typed.data)
-}
-
-fn type_placeholders(expr: Expr) -> datafusion::common::Result<Expr> {
-    let typed = expr.transform(|expr| match expr {
-        Expr::Placeholder(Placeholder { id, field: None }) => {
-            let field = Arc::new(Field::new("", DataType::Int64, true));
-            Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))))
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(typed.data)
 }
 
 /// Puts values in the place of parameters. `declared` are named parameters in the order they were planned with.

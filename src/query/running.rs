@@ -99,6 +99,31 @@ pub(super) struct Run {
 }
 
 impl Run {
+    fn new(sql: &str, session: &Session, cancel: CancellationToken, begun: (Timestamp, Stopwatch)) -> Self {
+        let text = redacted(sql);
+        let (started_at, stopwatch) = begun;
+        Self {
+            id: QueryId(uuid::Uuid::now_v7().simple().to_string()),
+            session_id: session.id.clone(),
+            user: session.user.clone(),
+            caller: session.caller.as_ref().map(Principal::of),
+            audited: None,
+            address: session.address,
+            origin: session.origin,
+            about: Mutex::default(),
+            sql: text.chars().take(SQL_KEPT).collect(),
+            is_cut: text.chars().nth(SQL_KEPT).is_some(),
+            started_at,
+            cancel,
+            killed: AtomicBool::new(false),
+            plan: OnceLock::new(),
+            stopwatch,
+            rows: AtomicU64::new(0),
+            progress: Mutex::new((State::Waiting, None)),
+            elapsed: Mutex::new(None),
+        }
+    }
+
     pub(super) fn state(&self) -> State {
         self.progress.lock().0
     }
@@ -204,26 +229,11 @@ impl Registry {
         cancel: &CancellationToken,
         (now, most): (Timestamp, Option<u64>),
     ) -> Result<Watch, QueryError> {
-        let text = redacted(sql);
+        let about = endpoint.map(About::call).unwrap_or_default();
         let run = Arc::new(Run {
-            id: QueryId(uuid::Uuid::now_v7().simple().to_string()),
-            session_id: session.id.clone(),
-            user: session.user.clone(),
-            caller: session.caller.as_ref().map(Principal::of),
             audited: session.caller.clone().filter(|_| self.is_audited()),
-            address: session.address,
-            origin: session.origin,
-            about: Mutex::new(endpoint.map(About::call).unwrap_or_default()),
-            sql: text.chars().take(SQL_KEPT).collect(),
-            is_cut: text.chars().nth(SQL_KEPT).is_some(),
-            started_at: now,
-            cancel: cancel.child_token(),
-            killed: AtomicBool::new(false),
-            plan: OnceLock::new(),
-            stopwatch: Stopwatch::start(),
-            rows: AtomicU64::new(0),
-            progress: Mutex::new((State::Waiting, None)),
-            elapsed: Mutex::new(None),
+            about: Mutex::new(about),
+            ..Run::new(sql, session, cancel.child_token(), (now, Stopwatch::start()))
         });
         let mut running = self.running.lock();
         if let (Some(most), Some(caller)) = (most, &run.caller)
@@ -234,6 +244,18 @@ impl Registry {
         }
         running.insert(run.id.clone(), run.clone());
         Ok(Watch { run, registry: self.clone(), ended: false })
+    }
+
+    /// Lists a statement that ended before it could begin: it cannot be planned. Its caller's audit is not told here.
+    pub(super) fn refuse(
+        self: &Arc<Self>,
+        sql: &str,
+        session: &Session,
+        begun: (Timestamp, Stopwatch),
+        error: &QueryError,
+    ) {
+        let run = Arc::new(Run::new(sql, session, CancellationToken::new(), begun));
+        Watch { run, registry: self.clone(), ended: false }.fail(error);
     }
 
     /// Statements of a user of ours that run now.

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 ROWS = 1_000_000
+CALL_HEADER = "adbc.flight.sql.rpc.call_header."
 
 
 def connect(server, **options):
@@ -189,6 +190,21 @@ def test_prepared_statement_survives_another_connection_s_work(server, million):
         cursor.adbc_prepare("SELECT n FROM million WHERE n = ?")
         for number in range(50):
             assert fetch(cursor, "SELECT n FROM million WHERE n = ?", (number,)) == [(number,)]
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_compressed_batches_are_read(server, million, codec):
+    with connect(server, **{f"{CALL_HEADER}adlake.ipc_compression": codec}) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT n, s FROM million WHERE n < 100000 ORDER BY n")
+        read = cursor.fetch_arrow_table()
+        assert read.column("n").to_pylist() == list(range(100_000))
+        assert read.column("s").to_pylist() == [f"row {n}" for n in range(100_000)]
+
+
+def test_another_compression_is_refused(server):
+    with connect(server, **{f"{CALL_HEADER}adlake.ipc_compression": "gzip"}) as connection, connection.cursor() as cursor:
+        with pytest.raises(adbc_driver_manager.Error, match="'none', 'lz4' or 'zstd', not 'gzip'"):
+            fetch(cursor, "SELECT 1")
 
 
 def test_a_million_rows(cursor, million):

@@ -13,15 +13,11 @@ SUITES = "TestValidationOf"
 BOUND = "driver 1.12.0: a statement that ingested keeps its rows bound and refuses the suite's next query on it; TestAdbcIngestInFourModes checks the modes"
 # What differs, and whose fault it is. Server: a defect of adlake.
 DIFFERS = {
-    "TestValidationOfStatement/TestSQLPrepareSelectParams": "server: SELECT ?, ? promises columns of type Null, whatever is bound (flight_sql/prepared.rs, plan_prepared)",
     "TestValidationOfStatement/TestSqlIngestInts": BOUND,
     "TestValidationOfStatement/TestSqlIngestAppend": BOUND,
     "TestValidationOfStatement/TestSqlIngestReplace": BOUND,
     "TestValidationOfStatement/TestSqlIngestCreateAppend": BOUND,
     "TestValidationOfStatement/TestSqlIngestErrors": "the suite wants INTERNAL for a table that exists, adlake says ALREADY_EXISTS; driver 1.12.0 drops the SQLSTATE it wants",
-    "TestScenario/list_actions:only_those_there_are": "server: ListActions names transactions and Substrait, which are unimplemented (flight_sql/edge.rs, list_actions)",
-    "TestScenario/flight_sql:GetSqlInfo": "server: members of the union are nullable, in the protocol they are not (arrow-flight's builder; flight_sql/metadata/sql_info.rs)",
-    "TestScenario/flight_sql:ingestion:options": "server: options of CommandStatementIngest are ignored silently (flight_sql/bulk.rs, decide)",
 }
 
 

@@ -14,15 +14,8 @@ CHECKS = re.findall(r'checks\.put\("(\w+)"', (TOOLS.parent / "e2e/jdbc/src/main/
 # The folder of each driver under tests/.tools/jdbc.
 DRIVERS = {"18.3.0": "lib", "17.0.0": "lib-17"}
 # What differs, and whose fault it is. Server: a defect of adlake.
-INFERRED = "server: parameters_of knows only what DataFusion infers (src/query/params.rs)"
 ELSEWHERE = "driver: moves times by the zone of the JVM, apache/arrow#35138 and #36518; a JVM with -Duser.timezone=UTC is right"
 DIFFERS = {
-    "precision_of_results": "server: columns of results carry no ARROW:FLIGHT:SQL:PRECISION and SCALE, only those of GetTables do "
-    "(src/server/encode.rs, wire_schema)",
-    "parameters_inferred_by_cast": INFERRED,
-    "parameters_inferred_in_insert_select": "server: only VALUES gives parameters the types of their columns (src/query/statement/insert.rs, value_types)",
-    "parameters_inferred_beside_an_interval": INFERRED,
-    "parameters_inferred_from_values": "server: SELECT ? promises a column of type Null, whatever is bound (src/server/flight_sql/prepared.rs, plan_prepared)",
     "moments_read_elsewhere": ELSEWHERE,
     "moments_bound_elsewhere": ELSEWHERE,
     "dates_bound_elsewhere": ELSEWHERE,

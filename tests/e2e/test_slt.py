@@ -17,7 +17,6 @@ DIFFERS = {
     ("system", "SELECT key, value, origin FROM system.settings"): LAB,
     ("system", "SHOW ALL"): LAB,
     ("system", "SELECT user_name, origin, state"): "another user, of Flight SQL",
-    ("system", "SELECT state, error_kind, error"): "test_a_statement_that_cannot_be_planned_is_one_that_failed",
 }
 
 
@@ -36,7 +35,6 @@ def test_file(path, tmp_path):
     assert met == {key for key in DIFFERS if key[0] == path.stem}, "a difference is gone; take it off the list"
 
 
-@pytest.mark.xfail(reason="server: a statement that fails in GetFlightInfo is not in system.queries (flight_sql/statements.rs, plan_statement)", strict=True)
 def test_a_statement_that_cannot_be_planned_is_one_that_failed(tmp_path):
     with Server(tmp_path / "lake") as server:
         database = Database(server.flight_url)

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Aggregate, Between, BinaryExpr, Expr, LogicalPlan
 use crate::catalog::{CatalogSnapshot, Definition, Statement, TableKind, parse_statement};
 use crate::query::authorise::denied;
 use crate::query::engine::Inner;
+use crate::query::inference::settle;
 use crate::query::placeholders::number_placeholders;
 use crate::query::planner::{Planner, parse};
 use crate::query::running::{Run, State};
@@ -181,7 +182,7 @@ fn planned(engine: &Arc<Inner>, (catalog, viewer): Place<'_>, text: &str) -> Res
     let plan = with_moment(plan, &state)?;
     match params::has_placeholder(&plan)? {
         false => Ok((plan, Values::Given)),
-        true => Ok((with_stand_ins(params::type_limits(plan)?)?, Values::StandIns)),
+        true => Ok((with_stand_ins(settle(plan)?)?, Values::StandIns)),
     }
 }
 

@@ -33,6 +33,7 @@ use crate::base::Sealed;
 use crate::catalog::{Definition, Delete, Object};
 use crate::query::authorise::denied;
 use crate::query::engine::Inner;
+use crate::query::inference::settle;
 use crate::query::leak::{Guard, is_leakproof};
 use crate::query::params;
 use crate::query::planner::parse;
@@ -81,7 +82,7 @@ pub(super) async fn prepare(
     let relations = Relations::pinned(engine, references(&question.statement)?, viewer).await?;
     let state = engine.shared.state_for(viewer, engine.clock.now());
     let planning = async move {
-        let plan = params::type_limits(question.logical(&state, &relations, UseViews::No)?)?;
+        let plan = settle(question.logical(&state, &relations, UseViews::No)?)?;
         Ok(Prepared { kind: StatementKind::Update, schema, parameters: params::parameter_schema(&plan)? })
     };
     engine.shared.cpu.spawn(planning).await?

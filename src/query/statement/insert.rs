@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::sql::parser::Statement as SqlStatement;
-use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Statement, Value};
+use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement, Value};
 
 use super::Work;
 use super::conform::{Mapping, conform};
@@ -12,6 +12,7 @@ use super::query::{Question, UseViews, physical};
 use crate::base::suggestion;
 use crate::catalog::{Definition, TableDefinition};
 use crate::query::engine::Inner;
+use crate::query::inference::settle;
 use crate::query::params;
 use crate::query::planner::{ParameterTypes, Planner, parse};
 use crate::query::stream::{self, Held};
@@ -65,7 +66,7 @@ pub(super) async fn prepare(
     let relations = Relations::pinned(engine, references(&statement)?, viewer).await?;
     let state = engine.shared.state_at(engine.clock.now());
     let planning = async move {
-        let plan = params::type_limits(Planner::new(&state, &relations).query(&statement, types)?)?;
+        let plan = settle(Planner::new(&state, &relations).query(&statement, types)?)?;
         mapping(&insert, plan.schema().as_arrow(), &table.columns, &places)?;
         Ok(Prepared { kind: StatementKind::Update, schema, parameters: params::parameter_schema(&plan)? })
     };
@@ -124,25 +125,51 @@ fn mapping(insert: &Insert, source: &Schema, columns: &Schema, places: &[usize])
     Mapping::new(source, columns, from)
 }
 
-/// A parameter that stands alone in VALUES has the type of the column it is for.
+/// A parameter that stands alone as a value of VALUES or SELECT has the type of the column it is for.
 fn value_types(statement: &SqlStatement, places: &[usize], columns: &Schema) -> ParameterTypes {
     let mut types: Vec<Option<FieldRef>> = Vec::new();
     let SqlStatement::Statement(statement) = statement else { return types };
     let Statement::Query(query) = statement.as_ref() else { return types };
-    let SetExpr::Values(values) = query.body.as_ref() else { return types };
-    for row in &values.rows {
-        for (value, place) in row.content.iter().zip(places) {
-            let Expr::Value(value) = value else { continue };
-            let Value::Placeholder(id) = &value.value else { continue };
-            let Some(index) = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) else { continue };
-            if index == 0 || index > 65_535 {
-                continue;
-            }
-            if types.len() < index {
-                types.resize(index, None);
-            }
-            types[index - 1] = columns.fields().get(*place).cloned();
-        }
-    }
+    types_of(&query.body, places, columns, &mut types);
     types
+}
+
+fn types_of(body: &SetExpr, places: &[usize], columns: &Schema, types: &mut ParameterTypes) {
+    match body {
+        SetExpr::Values(values) => {
+            for row in &values.rows {
+                row.content.iter().zip(places).for_each(|(value, place)| note(value, *place, columns, types));
+            }
+        }
+        SetExpr::Select(select) => {
+            for (item, place) in select.projection.iter().zip(places) {
+                match item {
+                    SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } => {
+                        note(value, *place, columns, types);
+                    }
+                    // How many columns others stand for is not known yet, nor therefore which the next one is for.
+                    _ => return,
+                }
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            types_of(left, places, columns, types);
+            types_of(right, places, columns, types);
+        }
+        SetExpr::Query(query) => types_of(&query.body, places, columns, types),
+        _ => {}
+    }
+}
+
+fn note(value: &Expr, place: usize, columns: &Schema, types: &mut ParameterTypes) {
+    let Expr::Value(value) = value else { return };
+    let Value::Placeholder(id) = &value.value else { return };
+    let Some(index) = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) else { return };
+    if index == 0 || index > 65_535 {
+        return;
+    }
+    if types.len() < index {
+        types.resize(index, None);
+    }
+    types[index - 1] = columns.fields().get(place).cloned();
 }

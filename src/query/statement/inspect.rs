@@ -19,7 +19,7 @@ use crate::query::commands::{VERIFIED_SIDE, explained_schema};
 use crate::query::engine::Inner;
 use crate::query::running::State;
 use crate::query::viewer::Viewer;
-use crate::query::{Answer, Outcome, Prepared, QueryError, StatementKind};
+use crate::query::{Answer, Outcome, Params, Prepared, QueryError, StatementKind};
 
 pub(super) async fn explain_refresh(work: &mut Work, view: &str) -> Result<Answer, QueryError> {
     check_view(&work.engine, view)?;
@@ -65,8 +65,13 @@ pub(super) fn prepare_explain_refresh(engine: &Arc<Inner>, view: &str) -> Result
 /// The columns are those of the view, as a query would answer them, behind the one that says whose row it is.
 pub(super) async fn prepare_verify(engine: &Arc<Inner>, view: &str) -> Result<Prepared, QueryError> {
     check_view(engine, view)?;
-    let prepared =
-        query::prepare(engine, &format!("SELECT * FROM \"{}\"", view.replace('"', "\"\"")), &Viewer::trusted()).await?;
+    let prepared = query::prepare(
+        engine,
+        &format!("SELECT * FROM \"{}\"", view.replace('"', "\"\"")),
+        &Params::None,
+        &Viewer::trusted(),
+    )
+    .await?;
     let side: FieldRef = Arc::new(Field::new(VERIFIED_SIDE, DataType::Utf8, true));
     let fields: Vec<FieldRef> = std::iter::once(side).chain(prepared.schema.fields().iter().cloned()).collect();
     Ok(Prepared { schema: Arc::new(Schema::new(fields)), ..prepared })

@@ -154,13 +154,18 @@ async fn dispatched(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     }
 }
 
-/// Kind, columns and parameters, without running.
-pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> Result<Prepared, QueryError> {
+/// Kind, columns and parameters, without running. With `params` the columns of a query are those of a run with them.
+pub(super) async fn prepare(
+    engine: &Arc<Inner>,
+    sql: &str,
+    params: &Params,
+    viewer: &Viewer,
+) -> Result<Prepared, QueryError> {
     let command = |kind| Prepared { kind, schema: summary_schema(), parameters: Arc::new(Schema::empty()) };
     let statement = parse(sql)?;
     authorise(&statement, viewer, &engine.catalog.snapshot())?;
     match statement {
-        Statement::Query(text) => query::prepare(engine, show::functions(&text), viewer).await,
+        Statement::Query(text) => query::prepare(engine, show::functions(&text), params, viewer).await,
         Statement::Show(target) => show::prepare(engine, show::Shown::Target(target), viewer).await,
         Statement::Describe { name } => show::prepare(engine, show::Shown::Name(name), viewer).await,
         Statement::Insert { table, columns, source } => {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
@@ -21,6 +21,7 @@ use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::digest::plan_digest;
 use crate::query::engine::{Inner, PinnedQuery};
+use crate::query::inference::settle;
 use crate::query::leak::{Guard, careful, guarded};
 use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
@@ -67,7 +68,7 @@ impl Question {
         };
         match &self.values {
             None => Ok(plan),
-            Some((params, declared)) => params::bind(params::type_limits(plan)?, params, declared),
+            Some((params, declared)) => params::bind(settle(plan)?, params, declared),
         }
     }
 }
@@ -260,18 +261,47 @@ where
     Ok(stream::start(&engine.shared, plan, schema, Held::inside(&engine.shared, cancel, limit)))
 }
 
-/// Columns and parameters of a query. Tables are pinned as for a run: the layout of columns (`Utf8View`) is the files'.
-pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> Result<Prepared, QueryError> {
+/// Columns and parameters of a query; the columns are those of a run with `params`. Tables are pinned as for a run: the layout
+/// of columns (`Utf8View`) is the files'.
+pub(super) async fn prepare(
+    engine: &Arc<Inner>,
+    sql: &str,
+    params: &Params,
+    viewer: &Viewer,
+) -> Result<Prepared, QueryError> {
     let statement = parse(sql)?;
     let relations = Relations::pinned(engine, references(&statement)?, viewer).await?;
     let state = engine.shared.state_for(viewer, engine.clock.now());
+    let params = params.clone();
     let planning = async move {
-        let plan = Planner::new(&state, &relations).query(&statement, Vec::new())?;
-        let plan = params::type_limits(plan)?;
+        let planned = |types| settle(Planner::new(&state, &relations).query(&statement, types)?);
+        let plan = planned(Vec::new())?;
         let parameters = params::parameter_schema(&plan)?;
-        Ok(Prepared { kind: StatementKind::Query, schema: planned_schema(&state, &plan)?, parameters })
+        let schema = match (&params, unknown_as_text(&parameters)) {
+            (Params::None, None) => planned_schema(&state, &plan)?,
+            (Params::None, Some(types)) => planned(types)
+                .and_then(|plan| planned_schema(&state, &plan))
+                // Where text does not fit, another type will be bound.
+                .or_else(|_| planned_schema(&state, &plan))?,
+            _ => planned_schema(&state, &params::bind(plan, &params, &[])?)?,
+        };
+        Ok(Prepared { kind: StatementKind::Query, schema, parameters })
     };
     engine.shared.cpu.spawn(planning).await?
+}
+
+/// The types of a plan's parameters with VARCHAR, what clients are told to bind, for those that nothing tells the type of;
+/// `None` when there are no such.
+fn unknown_as_text(parameters: &Schema) -> Option<ParameterTypes> {
+    let unknown = |field: &FieldRef| *field.data_type() == DataType::Null;
+    // Named ones cannot be told apart by position.
+    let number = |field: &FieldRef| field.name().strip_prefix('$')?.parse::<usize>().ok();
+    let positional = parameters.fields().iter().all(|field| number(field).is_some());
+    if !positional || !parameters.fields().iter().any(unknown) {
+        return None;
+    }
+    let text = |field: &FieldRef| unknown(field).then(|| Arc::new(Field::new("", DataType::Utf8, true)));
+    Some(parameters.fields().iter().map(text).collect())
 }
 
 /// The columns a plan will answer. Types settle during analysis; a parameter of unknown type can keep that from

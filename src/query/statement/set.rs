@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Work;
 use crate::base::{Span, Timestamp, suggestion};
-use crate::query::{Answer, QueryError, Session};
+use crate::query::{Answer, IPC_COMPRESSION, IpcCompression, QueryError, Session};
 
 /// The session's own time limit; it can only shorten `query.timeout`.
 pub(in crate::query) const TIMEOUT: &str = "statement_timeout";
@@ -16,7 +16,7 @@ pub(in crate::query) const REWRITE: &str = "adlake.rewrite";
 pub(in crate::query) const MAX_STALENESS: &str = "adlake.max_staleness";
 
 /// Settings a session can change.
-pub(super) const SETTINGS: [&str; 3] = [TIMEOUT, REWRITE, MAX_STALENESS];
+pub(super) const SETTINGS: [&str; 4] = [TIMEOUT, REWRITE, MAX_STALENESS, IPC_COMPRESSION];
 
 /// Settings other systems have, which clients set without asking, with the one value they have here.
 const FIXED: [(&str, &str); 8] = [
@@ -68,6 +68,7 @@ pub(super) fn set(work: &mut Work, key: &str, value: &str) -> Result<Answer, Que
         TIMEOUT => set_timeout(work, value),
         REWRITE => set_rewrite(work, value),
         MAX_STALENESS => set_staleness(work, value),
+        IPC_COMPRESSION => set_compression(work, value),
         _ => Err(unknown(work, key)),
     }
 }
@@ -116,6 +117,13 @@ fn set_staleness(work: &mut Work, value: &str) -> Result<Answer, QueryError> {
     work.session.allow_staleness(value)?;
     let now = work.session.get(MAX_STALENESS).unwrap_or_else(|| Span(Duration::ZERO).to_string());
     Ok(work.done(None, format!("{MAX_STALENESS} is {now}")))
+}
+
+fn set_compression(work: &mut Work, value: &str) -> Result<Answer, QueryError> {
+    let compression = IpcCompression::read(value)?;
+    let word = compression.as_str();
+    keep(&work.session, IPC_COMPRESSION, (compression != IpcCompression::None).then_some(word));
+    Ok(work.done(None, format!("{IPC_COMPRESSION} is {word}")))
 }
 
 fn staleness(text: &str) -> Result<Span, QueryError> {

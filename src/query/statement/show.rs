@@ -11,7 +11,7 @@ use crate::catalog::{Definition, ObjectKind, ShowTarget};
 use crate::query::engine::Inner;
 use crate::query::runtime::PUBLIC;
 use crate::query::viewer::Viewer;
-use crate::query::{Answer, Prepared, QueryError, Session};
+use crate::query::{Answer, IPC_COMPRESSION, IpcCompression, Params, Prepared, QueryError, Session};
 
 /// What SHOW or DESCRIBE names.
 pub(super) enum Shown {
@@ -31,7 +31,7 @@ pub(super) async fn describe(work: &mut Work, name: &str) -> Result<Answer, Quer
 
 /// The columns SHOW or DESCRIBE would answer.
 pub(super) async fn prepare(engine: &Arc<Inner>, shown: Shown, viewer: &Viewer) -> Result<Prepared, QueryError> {
-    query::prepare(engine, &sql_of(engine, None, viewer, &shown)?, viewer).await
+    query::prepare(engine, &sql_of(engine, None, viewer, &shown)?, &Params::None, viewer).await
 }
 
 async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
@@ -75,6 +75,7 @@ fn sql_of(
                 TIMEOUT => Some(limit()),
                 REWRITE => Some("on".to_owned()),
                 MAX_STALENESS => Some("0 seconds".to_owned()),
+                IPC_COMPRESSION => Some(IpcCompression::None.as_str().to_owned()),
                 _ => None,
             };
             match fixed(key).map(str::to_owned).or(own).or_else(default) {

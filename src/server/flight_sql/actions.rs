@@ -1,6 +1,7 @@
-//! Actions beside those of `FlightSqlService`: session options and cancelling.
+//! The actions there are, and those beside `FlightSqlService`'s own: session options and cancelling.
 
 use super::error::{internal, invalid, status, unimplemented};
+use super::polls;
 use super::running::Cancelled;
 use super::service::Service;
 use super::session::SESSION_COOKIE;
@@ -19,8 +20,17 @@ use tonic::{Request, Response, Status};
 
 type ActionStream = Pin<Box<dyn futures::Stream<Item = Result<arrow_flight::Result, Status>> + Send>>;
 
-/// Action name and what it does, as listed to clients.
-const ACTIONS: [(&str, &str); 4] = [
+/// Action name and what it does, as listed to clients: all that is served, and nothing that is refused.
+const ACTIONS: [(&str, &str); 7] = [
+    (
+        "CreatePreparedStatement",
+        "Prepares a statement. Request: ActionCreatePreparedStatementRequest. Response: ActionCreatePreparedStatementResult",
+    ),
+    ("ClosePreparedStatement", "Forgets a prepared statement. Request: ActionClosePreparedStatementRequest"),
+    (
+        "CancelQuery",
+        "Cancels a running statement, the older way. Request: ActionCancelQueryRequest. Response: ActionCancelQueryResult",
+    ),
     (
         "CancelFlightInfo",
         "Cancels a running statement. Request: CancelFlightInfoRequest. Response: CancelFlightInfoResult",
@@ -54,8 +64,7 @@ impl Service {
                 let request = CancelFlightInfoRequest::decode(action.body)
                     .map_err(|_| invalid("the body of CancelFlightInfo is not a CancelFlightInfoRequest"))?;
                 let info = request.info.ok_or_else(|| invalid("CancelFlightInfo without a FlightInfo"))?;
-                self.cancel(&info)?;
-                Ok(reply(&CancelFlightInfoResult::new(CancelStatus::Cancelled)))
+                Ok(reply(&CancelFlightInfoResult::new(self.cancel(&info, &session)?)))
             }
             "SetSessionOptions" => {
                 let request = SetSessionOptionsRequest::decode(action.body)
@@ -73,15 +82,19 @@ impl Service {
         }
     }
 
-    /// Cancels the statement of a `FlightInfo`. Whether it was running or not, it does not run on.
-    pub(super) fn cancel(&self, info: &FlightInfo) -> Result<(), Status> {
+    /// Cancels the statement of a `FlightInfo`. Whether it was running or not, it does not run on; one that is polled may be past
+    /// its commit when it is told.
+    pub(super) fn cancel(&self, info: &FlightInfo, session: &Session) -> Result<CancelStatus, Status> {
+        if let Some(poll) = info.flight_descriptor.as_ref().and_then(polls::id_of) {
+            return self.polls().cancel(poll, &session.caller);
+        }
         let unknown = || status(Kind::NotFound, "this FlightInfo is not one of a statement; nothing was cancelled");
         let id = StatementTicket::id_of(info).ok_or_else(unknown)?;
         match self.running().cancel(&id) {
             Cancelled::Stopping => tracing::info!(ticket = id, "cancelled by the client"),
             Cancelled::Prevented => tracing::debug!(ticket = id, "cancelled before it ran"),
         }
-        Ok(())
+        Ok(CancelStatus::Cancelled)
     }
 
     async fn set_options(&self, request: SetSessionOptionsRequest, session: &Arc<Session>) -> SetSessionOptionsResult {

@@ -1,11 +1,12 @@
 //! `CommandStatementIngest` (ADBC `adbc_ingest`): Arrow rows into a table, all in one commit.
 //!
 //! `append`, `create`, `create_append` and `replace`. A replaced table is written beside the old one, under no name, and takes its
-//! place in one catalog edit: readers see the old or the new table, never none and no other. Temporary tables answer `UNIMPLEMENTED`.
+//! place in one catalog edit: readers see the old or the new table, never none and no other. Temporary tables answer `UNIMPLEMENTED`;
+//! options of other servers are refused by name, because one that is ignored would seem to have been heard.
 
 use super::batch_insert::{BatchInsert, columns_of, place, table_columns};
+use super::columns::sql_type;
 use super::error::{classified, internal, invalid, status, unimplemented};
-use super::metadata::sql_type;
 use super::service::Service;
 use super::{CATALOG, PUBLIC};
 use crate::base::Kind;
@@ -42,6 +43,9 @@ fn decide(command: &CommandStatementIngest, exists: bool) -> Result<Action, Stat
     }
     if command.schema.as_deref().is_some_and(|schema| !schema.is_empty() && schema != PUBLIC) {
         return Err(status(Kind::NotFound, format!("tables are made in schema '{PUBLIC}' only")));
+    }
+    if let Some(option) = command.options.keys().min() {
+        return Err(invalid(format!("an ingest has no option '{option}' here, nor any other; leave it out")));
     }
     let options = command.table_definition_options.unwrap_or_default();
     match (exists, options.if_exists(), options.if_not_exist()) {
@@ -211,6 +215,17 @@ mod tests {
         let mut temporary = command(TableExistsOption::Fail, TableNotExistOption::Create);
         temporary.temporary = true;
         assert_eq!(decide(&temporary, false).unwrap_err().code(), tonic::Code::Unimplemented);
+    }
+
+    #[test]
+    fn unknown_options_are_refused_by_name() {
+        let mut tuned = command(TableExistsOption::Append, TableNotExistOption::Create);
+        tuned.options.insert("key1".to_owned(), "val1".to_owned());
+        for exists in [true, false] {
+            let refused = decide(&tuned, exists).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+            assert!(refused.message().contains("'key1'"), "{}", refused.message());
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::encode::Part;
 use super::error::status;
 use super::outgoing::Parts;
 use super::service::Service;
+use super::statements::compression_of;
 use super::ticket::StatementTicket;
 use crate::base::Kind;
 use arrow_flight::Ticket;
@@ -103,7 +104,8 @@ where
 
 async fn answer(service: &Service, call: &tonic::Request<()>, ticket: &TicketStatementQuery) -> Result<Parts, Status> {
     let session = service.sessions().of(call)?;
-    service.fetch(StatementTicket::decode(ticket)?, &session).await
+    let compression = compression_of(call.metadata(), &session)?;
+    service.fetch(StatementTicket::decode(ticket)?, &session, compression).await
 }
 
 /// The statement ticket of a request body, when it is exactly one plain message with one.

@@ -1,7 +1,9 @@
-//! The Flight service itself: what `FlightSqlService` does not let one implement (`GetSchema`, `ListFlights`, `PollFlightInfo`)
-//! is answered here, all else is passed on.
+//! The Flight service itself: what `FlightSqlService` does not let one implement (`GetSchema`, `ListFlights`, `PollFlightInfo`),
+//! and `ListActions`, which it fills with what is refused here, are answered here; all else is passed on.
 
+use super::actions;
 use super::error::{internal, invalid, unimplemented};
+use super::polls::{self, LONGEST_WAIT};
 use super::service::Service;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{Any, Command};
@@ -30,7 +32,8 @@ impl Edge {
         let schema = match command {
             Command::CommandStatementQuery(query) => self.0.statement_schema(&query.query, &session).await?,
             Command::CommandPreparedStatementQuery(query) => {
-                self.0.prepared().get(&query.prepared_statement_handle, &session.caller)?.dataset_schema()
+                let statement = self.0.prepared().get(&query.prepared_statement_handle, &session.caller)?;
+                self.0.prepared_schema(&statement, &session).await?
             }
             _ => {
                 let info = FlightService::get_flight_info(&self.0, request).await?.into_inner();
@@ -71,8 +74,14 @@ impl FlightService for Edge {
         self.0.get_flight_info(request).await
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        Err(unimplemented("PollFlightInfo is not supported; use GetFlightInfo, which does not wait for the result"))
+    async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        let caller = self.0.sessions().of(&request)?.caller.clone();
+        if let Some(id) = polls::id_of(request.get_ref()) {
+            return self.0.polls().ask(id, &caller, LONGEST_WAIT).await.map(Response::new);
+        }
+        let service = self.0.clone();
+        let work = async move { FlightService::get_flight_info(&service, request).await.map(Response::into_inner) };
+        self.0.polls().begin(&caller, work, self.0.tasks()).await.map(Response::new)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
@@ -99,7 +108,7 @@ impl FlightService for Edge {
         self.0.do_action(request).await
     }
 
-    async fn list_actions(&self, request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        self.0.list_actions(request).await
+    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        Ok(Response::new(Box::pin(futures::stream::iter(actions::listed()))))
     }
 }

@@ -1,16 +1,19 @@
 //! Results on the wire: messages of bounded size, columns sent without copying them.
 //!
-//! Types clients cannot read are sent as their plain relatives, by the table in `server/encode.rs`.
+//! Types clients cannot read are sent as their plain relatives, by the table in `server/encode.rs`. Compressed are the buffers of
+//! batches, each by itself, when the call or its session asks for it (`adlake.ipc_compression`).
 //!
 //! A [`Part`] is one Flight message whose body still is the columns' own buffers; `direct` hands them to HTTP/2 as they are.
 //! How results flow is in `outgoing`.
 
 use super::error::internal;
+use crate::query::IpcCompression;
 use crate::server::encode::{wire_batch, wire_type};
 use arrow::array::{Array, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_flight::{FlightData, SchemaAsIpc};
 use bytes::{Bytes, BytesMut};
@@ -96,14 +99,26 @@ impl AsRef<[u8]> for Owner {
 pub(super) struct Encoder {
     schema: SchemaRef,
     stream: StreamEncoder,
+    compresses: bool,
 }
 
 impl Encoder {
-    pub fn new(schema: SchemaRef) -> Result<Self, ArrowError> {
-        let mut stream = StreamEncoder::try_new(&schema)?;
+    pub fn new(schema: SchemaRef, compression: IpcCompression) -> Result<Self, ArrowError> {
+        let codec = match compression {
+            IpcCompression::None => None,
+            IpcCompression::Lz4 => Some(CompressionType::LZ4_FRAME),
+            IpcCompression::Zstd => Some(CompressionType::ZSTD),
+        };
+        let options = IpcWriteOptions::default().try_with_compression(codec)?;
+        let mut stream = StreamEncoder::try_new_with_options(&schema, options)?;
         // The first call also writes the schema, which Flight sends in a message of its own form.
         stream.encode(&RecordBatch::new_empty(schema.clone()))?;
-        Ok(Self { schema, stream })
+        Ok(Self { schema, stream, compresses: codec.is_some() })
+    }
+
+    /// Whether encoding is work, beside handing buffers on.
+    pub fn compresses(&self) -> bool {
+        self.compresses
     }
 
     pub fn schema_part(&self, app_metadata: Bytes) -> Part {
@@ -145,7 +160,7 @@ impl Encoder {
 /// A result already in memory (metadata, stored results), as parts.
 pub(super) fn parts(schema: SchemaRef, batches: &[RecordBatch]) -> Result<Vec<Part>, Status> {
     let encode = || {
-        let mut encoder = Encoder::new(schema)?;
+        let mut encoder = Encoder::new(schema, IpcCompression::None)?;
         let mut parts = vec![encoder.schema_part(Bytes::new())];
         for batch in batches {
             parts.extend(encoder.batch_parts(batch)?);
@@ -201,5 +216,32 @@ mod tests {
             let received: Vec<_> = received.try_collect().await.unwrap();
             assert_eq!(arrow::compute::concat_batches(&schema, &received).unwrap(), to_wire(&rows, &schema).unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn compressed_batches_are_smaller_and_decode_to_the_same() {
+        use arrow_flight::decode::FlightRecordBatchStream;
+        use futures::TryStreamExt;
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter((0..50_000).map(|n| (n % 7 != 0).then_some(n / 100))));
+        let texts: ArrayRef =
+            Arc::new(StringArray::from_iter((0..50_000).map(|n| (n % 3 != 0).then(|| format!("text {}", n % 50)))));
+        let batch = RecordBatch::try_from_iter([("n", numbers), ("s", texts)]).unwrap();
+        let schema = wire_schema(&batch.schema());
+        let mut sizes = Vec::new();
+        for compression in [IpcCompression::None, IpcCompression::Lz4, IpcCompression::Zstd] {
+            let mut encoder = Encoder::new(schema.clone(), compression).unwrap();
+            let mut parts = vec![encoder.schema_part(Bytes::new())];
+            for rows in [batch.slice(0, 50_000), batch.slice(11, 1), batch.slice(7, 0), batch.slice(40_000, 10_000)] {
+                parts.extend(encoder.batch_parts(&rows).unwrap());
+            }
+            sizes.push(parts.iter().map(Part::body_bytes).sum::<usize>());
+            let messages = futures::stream::iter(parts.into_iter().map(|part| Ok(part.into_flight_data())));
+            let received: Vec<_> = FlightRecordBatchStream::new_from_flight_data(messages).try_collect().await.unwrap();
+            let all = arrow::compute::concat_batches(&schema, &received).unwrap();
+            assert_eq!(all.num_rows(), 60_001);
+            assert_eq!(all.slice(0, 50_000), to_wire(&batch, &schema).unwrap());
+            assert_eq!(all.slice(50_001, 10_000), to_wire(&batch.slice(40_000, 10_000), &schema).unwrap());
+        }
+        assert!(sizes[1] < sizes[0] / 2 && sizes[2] < sizes[0] / 2, "{sizes:?}");
     }
 }

@@ -15,7 +15,7 @@
 //!   (ADBC `execute`) or in `DoPut` (ADBC `execute_update`, JDBC). `DoGet` of such a ticket only hands out the stored result,
 //!   as often as asked. So an `execute` that is never fetched still took effect, and a fetch repeated changes nothing.
 //! - **A dropped call cancels** its statement and frees its memory; `CancelFlightInfo` does the same from elsewhere.
-//! - **Results stream**: a few messages per stream are in memory, never a result.
+//! - **Results stream**: a few messages per stream are in memory, never a result. Their batches are compressed when asked for.
 //! - A method that is not implemented answers `UNIMPLEMENTED` with a sentence (`edge`, `service`).
 //!
 //! | Flight SQL | answered by |
@@ -26,8 +26,9 @@
 //! | DoPut to a path `[table]` | `put` |
 //! | CommandGetCatalogs, -DbSchemas, -Tables, -TableTypes, -SqlInfo, -XdbcTypeInfo, keys (empty sets) | `metadata` |
 //! | Handshake, SetSessionOptions, GetSessionOptions, CloseSession | `session`, `actions` |
+//! | PollFlightInfo | `polls` |
 //! | CancelFlightInfo, CancelQuery | `actions` |
-//! | transactions, savepoints, Substrait, ListFlights, PollFlightInfo, DoExchange | `UNIMPLEMENTED` |
+//! | transactions, savepoints, Substrait, ListFlights, DoExchange | `UNIMPLEMENTED` |
 //!
 //! Who calls is proved in front of every method (`guard`); `Handshake` gives a session token for a name and a password. With
 //! authentication off it accepts every name.
@@ -35,6 +36,7 @@
 mod actions;
 mod batch_insert;
 mod bulk;
+mod columns;
 mod connection;
 mod direct;
 mod edge;
@@ -45,6 +47,7 @@ mod handshake;
 mod metadata;
 mod outgoing;
 mod parameters;
+mod polls;
 mod prepared;
 mod put;
 mod running;

@@ -12,7 +12,9 @@ use super::encode::{DataStream, Encoder, Part};
 use super::error::{cancelled, from_arrow, from_stream, internal};
 use super::running::Run;
 use crate::base::Tasks;
+use crate::query::IpcCompression;
 use crate::telemetry::metrics;
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
@@ -32,6 +34,7 @@ pub(super) struct Outgoing {
     /// In the first message: `{"query_id": …, "data_as_of": …}`.
     pub app_metadata: Bytes,
     pub rows: SendableRecordBatchStream,
+    pub compression: IpcCompression,
     /// Dropped, and with it the query cancelled, when the result has ended or the client has left.
     pub run: Run,
 }
@@ -105,8 +108,8 @@ impl Stream for Parts {
 
 /// Sends schema and batches; `None` when the client has left.
 async fn send_all(outgoing: Outgoing, sender: &mpsc::Sender<Message>) -> Option<()> {
-    let Outgoing { schema, app_metadata, mut rows, run } = outgoing;
-    let mut encoder = match Encoder::new(schema) {
+    let Outgoing { schema, app_metadata, mut rows, compression, run } = outgoing;
+    let mut encoder = match Encoder::new(schema, compression) {
         Ok(encoder) => encoder,
         Err(error) => return send(sender, Err(internal(format!("cannot encode this result: {error}")))).await,
     };
@@ -122,8 +125,13 @@ async fn send_all(outgoing: Outgoing, sender: &mpsc::Sender<Message>) -> Option<
         if batch.as_ref().is_ok_and(|batch| batch.num_rows() == 0) {
             continue;
         }
-        match batch.and_then(|batch| encoder.batch_parts(&batch).map_err(from_arrow)) {
-            Ok(parts) => {
+        let encoded = match batch {
+            Ok(batch) => encoded(encoder, batch).await,
+            Err(status) => Err(status),
+        };
+        match encoded {
+            Ok((again, parts)) => {
+                encoder = again;
                 for part in parts {
                     count(&part);
                     send(sender, Ok(part)).await?;
@@ -132,6 +140,20 @@ async fn send_all(outgoing: Outgoing, sender: &mpsc::Sender<Message>) -> Option<
             Err(status) => return send(sender, Err(status)).await,
         }
     }
+}
+
+/// The messages of a batch. Compressing takes milliseconds, so it is done apart from what serves connections.
+async fn encoded(mut encoder: Encoder, batch: RecordBatch) -> Result<(Encoder, Vec<Part>), Status> {
+    let compresses = encoder.compresses();
+    let encode = move || encoder.batch_parts(&batch).map(|parts| (encoder, parts));
+    let done = match compresses {
+        false => encode(),
+        true => {
+            let done = tokio::task::spawn_blocking(encode).await;
+            done.map_err(|died| internal(format!("compressing a result failed: {died}")))?
+        }
+    };
+    done.map_err(from_arrow)
 }
 
 async fn send(sender: &mpsc::Sender<Message>, part: Result<Part, Status>) -> Option<()> {
@@ -147,7 +169,7 @@ fn count(part: &Part) {
 mod tests {
     use super::*;
     use crate::server::flight_sql::running::Running;
-    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow::array::{ArrayRef, Int64Array};
     use datafusion::error::DataFusionError;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use std::sync::Arc;
@@ -159,7 +181,8 @@ mod tests {
         let run = Arc::<Running>::default().start("run").unwrap();
         let cancel = run.cancel.clone();
         let rows: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), rows));
-        (Outgoing { schema, app_metadata: Bytes::new(), rows, run }, cancel)
+        let compression = IpcCompression::None;
+        (Outgoing { schema, app_metadata: Bytes::new(), rows, compression, run }, cancel)
     }
 
     fn batch() -> RecordBatch {

@@ -44,6 +44,14 @@ impl Rows {
         }
     }
 
+    /// Whether they are of the types that the statement tells of its parameters, and tells of all.
+    pub fn are_as_told(&self, parameters: &Schema) -> bool {
+        let Some(batch) = &self.0 else { return parameters.fields().is_empty() };
+        let schema = batch.schema();
+        let mut types = schema.fields().iter().zip(parameters.fields());
+        types.all(|(bound, told)| bound.data_type() == told.data_type() && *told.data_type() != DataType::Null)
+    }
+
     /// How often the statement runs.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(1, RecordBatch::num_rows)

@@ -5,10 +5,14 @@
 //!
 //! A handle is its maker's: to any other caller it is unknown.
 //!
+//! Its result has the types of what is bound: `SELECT ?` with a number bound answers a number. Before anything is bound the
+//! schema is that with text for each parameter that nothing tells the type of, as clients are told to bind.
+//!
 //! JDBC tells updates from queries by an empty dataset schema in the answer to `CreatePreparedStatement`.
 
 use super::batch_insert;
-use super::error::{classified, invalid, status};
+use super::columns::result_schema;
+use super::error::{invalid, status};
 use super::parameters::{Rows, bind, collect_bound, shown_schema};
 use super::service::Service;
 use super::statements::{BOUND_BYTES_MAX, Finished, finished_info, query_info, record_count};
@@ -16,7 +20,6 @@ use super::ticket::StatementTicket;
 use crate::auth::Identity;
 use crate::base::{Clock, Kind, Span, Timestamp};
 use crate::query::{Params, Prepared, Session, StatementKind};
-use crate::server::encode::wire_schema;
 use crate::telemetry::metrics;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -114,10 +117,10 @@ fn observe(count: usize) {
 }
 
 impl PreparedStatement {
-    /// The schema of its result; empty for one that changes something.
+    /// The schema of its result before anything is bound; empty for one that changes something.
     pub fn dataset_schema(&self) -> SchemaRef {
         match self.prepared.kind {
-            StatementKind::Query => wire_schema(&self.prepared.schema),
+            StatementKind::Query => result_schema(&self.prepared.schema),
             StatementKind::Update | StatementKind::Command => Arc::new(Schema::empty()),
         }
     }
@@ -139,7 +142,7 @@ impl PreparedStatement {
 
 impl Service {
     pub(super) async fn prepare(&self, sql: String, session: &Arc<Session>) -> Result<Bytes, Status> {
-        let prepared = self.engine().prepare(&sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(&sql, &Params::None, session).await?;
         Ok(self.prepared().add(sql, prepared, session.caller.clone()))
     }
 
@@ -163,22 +166,56 @@ impl Service {
     ) -> Result<FlightInfo, Status> {
         let rows = statement.rows()?;
         if statement.prepared.kind == StatementKind::Query {
-            return query_info(&statement.sql, &statement.dataset_schema(), rows.to_ipc()?, descriptor);
+            let schema = self.bound_schema(statement, &rows, session).await?;
+            return query_info(&statement.sql, &schema, rows.to_ipc()?, descriptor);
         }
         let finished = self.run_each(&statement.sql, &rows, session).await?;
         finished_info(&finished, descriptor)
     }
 
+    /// `GetSchema` of a prepared statement: that of its result with what is bound now.
+    pub(super) async fn prepared_schema(
+        &self,
+        statement: &PreparedStatement,
+        session: &Arc<Session>,
+    ) -> Result<SchemaRef, Status> {
+        match statement.rows() {
+            Ok(rows) => self.bound_schema(statement, &rows, session).await,
+            Err(_nothing_bound) => Ok(statement.dataset_schema()),
+        }
+    }
+
+    /// The schema of a statement's result with `rows` bound; planned anew where their types tell more than the statement does.
+    async fn bound_schema(
+        &self,
+        statement: &PreparedStatement,
+        rows: &Rows,
+        session: &Arc<Session>,
+    ) -> Result<SchemaRef, Status> {
+        let is_query = statement.prepared.kind == StatementKind::Query;
+        if !is_query || rows.are_as_told(&statement.prepared.parameters) {
+            return Ok(statement.dataset_schema());
+        }
+        let planned = self.plan(&statement.sql, &rows.params(0)?, session).await?;
+        Ok(result_schema(&planned.schema))
+    }
+
     /// The ticket of a client that fetches a prepared query without `GetFlightInfo`.
-    pub(super) fn ticket_of(&self, statement: &PreparedStatement) -> Result<StatementTicket, Status> {
+    pub(super) async fn ticket_of(
+        &self,
+        statement: &PreparedStatement,
+        session: &Arc<Session>,
+    ) -> Result<StatementTicket, Status> {
         if statement.prepared.kind != StatementKind::Query {
             return Err(invalid("this statement returns no rows; run it as an update"));
         }
+        let rows = statement.rows()?;
+        let schema = self.bound_schema(statement, &rows, session).await?;
         Ok(StatementTicket {
             id: uuid::Uuid::new_v4().to_string(),
             sql: statement.sql.clone(),
-            result: super::ticket::to_ipc(&statement.dataset_schema(), &[])?,
-            parameters: statement.rows()?.to_ipc()?,
+            result: super::ticket::to_ipc(&schema, &[])?,
+            parameters: rows.to_ipc()?,
         })
     }
 

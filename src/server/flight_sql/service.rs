@@ -1,14 +1,16 @@
 //! The methods of `FlightSqlService`: each decodes, calls the module that does the work, and encodes.
 
+use super::FlightParts;
 use super::encode::{self, DataStream};
 use super::error::{internal, invalid, unimplemented};
 use super::metadata::{self, Table};
+use super::polls::Polls;
 use super::prepared::PreparedStatements;
 use super::running::Running;
 use super::session::Sessions;
+use super::statements::compression_of;
 use super::ticket::StatementTicket;
 use super::upload;
-use super::{FlightParts, actions};
 use crate::base::Tasks;
 use crate::catalog::Catalog;
 use crate::ingest::Ingestor;
@@ -21,8 +23,8 @@ use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
 use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::*;
 use arrow_flight::{
-    Action, ActionType, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
-    IpcMessage, SchemaAsIpc, Ticket,
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
+    SchemaAsIpc, Ticket,
 };
 use bytes::Bytes;
 use futures::Stream;
@@ -43,6 +45,7 @@ struct Shared {
     parts: FlightParts,
     sessions: Arc<Sessions>,
     prepared: PreparedStatements,
+    polls: Polls,
     running: Arc<Running>,
     appends: Appends,
     sql_info: SqlInfoData,
@@ -55,7 +58,8 @@ impl Service {
         let clock = parts.clock.clone();
         Ok(Self(Arc::new(Shared {
             sessions: Arc::new(Sessions::new(idle, clock.clone()).behind(&parts.gate)),
-            prepared: PreparedStatements::new(parts.config.max_prepared, idle, clock),
+            prepared: PreparedStatements::new(parts.config.max_prepared, idle, clock.clone()),
+            polls: Polls::new(idle, clock),
             running: Arc::default(),
             appends: Appends::new(parts.ingestor.clone(), parts.tasks.clone(), &parts.server, "flight"),
             sql_info: metadata::sql_info(idle.duration()).map_err(std::io::Error::other)?,
@@ -92,6 +96,10 @@ impl Service {
         &self.0.prepared
     }
 
+    pub fn polls(&self) -> &Polls {
+        &self.0.polls
+    }
+
     pub fn running(&self) -> &Arc<Running> {
         &self.0.running
     }
@@ -106,12 +114,6 @@ impl Service {
 
     fn session<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Status> {
         self.0.sessions.of(request)
-    }
-
-    fn sql_info(&self, command: CommandGetSqlInfo) -> Result<Table, Status> {
-        let batch = command.into_builder(&self.0.sql_info).build();
-        let batch = batch.map_err(|error| internal(error.to_string()))?;
-        Ok(Table { schema: batch.schema(), batch: Some(batch) })
     }
 
     fn type_info(&self, command: CommandGetXdbcTypeInfo) -> Result<Table, Status> {
@@ -224,7 +226,8 @@ impl FlightSqlService for Service {
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Data {
         let session = self.session(&request)?;
-        let data = self.fetch(StatementTicket::decode(&ticket)?, &session).await?;
+        let compression = compression_of(request.metadata(), &session)?;
+        let data = self.fetch(StatementTicket::decode(&ticket)?, &session, compression).await?;
         Ok(Response::new(data.into_flight_data()))
     }
 
@@ -300,7 +303,8 @@ impl FlightSqlService for Service {
     async fn do_get_prepared_statement(&self, query: CommandPreparedStatementQuery, request: Request<Ticket>) -> Data {
         let session = self.session(&request)?;
         let statement = self.prepared().get(&query.prepared_statement_handle, &session.caller)?;
-        let data = self.fetch(self.ticket_of(&statement)?, &session).await?;
+        let compression = compression_of(request.metadata(), &session)?;
+        let data = self.fetch(self.ticket_of(&statement, &session).await?, &session, compression).await?;
         Ok(Response::new(data.into_flight_data()))
     }
 
@@ -330,7 +334,7 @@ impl FlightSqlService for Service {
     });
 
     metadata_command!(get_flight_info_sql_info, do_get_sql_info, CommandGetSqlInfo, |service, command| {
-        service.sql_info(command)
+        metadata::sql_info_rows(&service.0.sql_info, command)
     });
 
     metadata_command!(
@@ -383,12 +387,13 @@ impl FlightSqlService for Service {
     async fn do_action_cancel_query(
         &self,
         query: ActionCancelQueryRequest,
-        _request: Request<Action>,
+        request: Request<Action>,
     ) -> Result<ActionCancelQueryResult, Status> {
         let info = FlightInfo::decode(query.info).map_err(|_| invalid("CancelQuery without a FlightInfo"))?;
-        self.cancel(&info)?;
-        // CANCEL_RESULT_CANCELLED
-        Ok(ActionCancelQueryResult { result: 1 })
+        // The numbers of CancelResult are those of CancelStatus.
+        let session = self.session(&request)?;
+        let result = self.cancel(&info, &session)?;
+        Ok(ActionCancelQueryResult { result: result.into() })
     }
 
     async fn do_action_fallback(
@@ -396,10 +401,6 @@ impl FlightSqlService for Service {
         request: Request<Action>,
     ) -> Result<Response<<Self as FlightService>::DoActionStream>, Status> {
         self.act(request).await
-    }
-
-    async fn list_custom_actions(&self) -> Option<Vec<Result<ActionType, Status>>> {
-        Some(actions::listed())
     }
 
     // not supported, in words

@@ -4,14 +4,16 @@
 //! the next `execute` on the cursor cancels it; other clients never fetch what has no rows. Running there is the one place
 //! where an `execute` takes effect before it returns, reports its error, and happens once. The ticket then holds the result.
 
+use super::columns::result_schema;
 use super::encode;
 use super::error::{cancelled, classified, internal, invalid};
 use super::outgoing::{Outgoing, Parts};
 use super::parameters::Rows;
 use super::service::Service;
 use super::ticket::{StatementTicket, from_ipc, to_ipc};
-use crate::query::{Answer, Outcome, Params, Request, Session, StatementKind};
-use crate::server::encode::wire_schema;
+use crate::query::{
+    Answer, IPC_COMPRESSION, IpcCompression, Outcome, Params, Prepared, Request, Session, StatementKind,
+};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
@@ -22,6 +24,7 @@ use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tonic::metadata::MetadataMap;
 
 /// Largest list of what a statement did (COPY: one row per file); it travels in the ticket.
 const STORED_BYTES_MAX: usize = 1 << 20;
@@ -46,9 +49,9 @@ impl Service {
         session: &Arc<Session>,
         descriptor: FlightDescriptor,
     ) -> Result<FlightInfo, Status> {
-        let prepared = self.engine().prepare(sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(sql, &Params::None, session).await?;
         match prepared.kind {
-            StatementKind::Query => query_info(sql, &wire_schema(&prepared.schema), Bytes::new(), descriptor),
+            StatementKind::Query => query_info(sql, &result_schema(&prepared.schema), Bytes::new(), descriptor),
             StatementKind::Update | StatementKind::Command => {
                 let finished = self.run_to_end(sql, Params::None, session).await?;
                 finished_info(&finished, descriptor)
@@ -56,17 +59,27 @@ impl Service {
         }
     }
 
+    /// What can be known of a statement before it runs.
+    pub(super) async fn plan(&self, sql: &str, params: &Params, session: &Arc<Session>) -> Result<Prepared, Status> {
+        self.engine().plan(sql, params, session).await.map_err(|error| classified(&error))
+    }
+
     /// `GetSchema` of a statement: plans, never runs.
     pub(super) async fn statement_schema(&self, sql: &str, session: &Arc<Session>) -> Result<SchemaRef, Status> {
-        let prepared = self.engine().prepare(sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(sql, &Params::None, session).await?;
         Ok(match prepared.kind {
-            StatementKind::Query => wire_schema(&prepared.schema),
+            StatementKind::Query => result_schema(&prepared.schema),
             StatementKind::Update | StatementKind::Command => Arc::new(Schema::empty()),
         })
     }
 
     /// `DoGet` of a statement's ticket.
-    pub(super) async fn fetch(&self, ticket: StatementTicket, session: &Arc<Session>) -> Result<Parts, Status> {
+    pub(super) async fn fetch(
+        &self,
+        ticket: StatementTicket,
+        session: &Arc<Session>,
+        compression: IpcCompression,
+    ) -> Result<Parts, Status> {
         let (schema, stored) = from_ipc(&ticket.result)?;
         if ticket.sql.is_empty() {
             return encode::parts(schema, &stored).map(Parts::ready);
@@ -83,7 +96,7 @@ impl Service {
         let rest = self.rest_of(ticket.sql, rows, session.clone(), run.cancel.clone());
         let stream = futures::stream::iter(answers.into_iter().map(Ok)).chain(rest).try_flatten();
         let rows: SendableRecordBatchStream = Box::pin(RecordBatchStreamAdapter::new(schema.clone(), stream));
-        Ok(Parts::stream(Outgoing { schema, app_metadata, rows, run }, self.tasks()))
+        Ok(Parts::stream(Outgoing { schema, app_metadata, rows, compression, run }, self.tasks()))
     }
 
     /// The query once more for every further row of parameters, one after the other, as the client reads.
@@ -146,12 +159,22 @@ impl Service {
 
     /// The row count of an update (`DoPut`); refuses queries.
     pub(super) async fn update(&self, sql: &str, session: &Arc<Session>) -> Result<i64, Status> {
-        let prepared = self.engine().prepare(sql, session).await.map_err(|error| classified(&error))?;
+        let prepared = self.plan(sql, &Params::None, session).await?;
         if prepared.kind == StatementKind::Query {
             return Err(invalid("this statement returns rows; run it as a query, not as an update"));
         }
         Ok(record_count(self.run_to_end(sql, Params::None, session).await?.rows))
     }
+}
+
+/// How the call wants its batches compressed: by its header `adlake.ipc_compression`, else as its session has set.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`: a header of another word.
+pub(super) fn compression_of(metadata: &MetadataMap, session: &Session) -> Result<IpcCompression, Status> {
+    let Some(given) = metadata.get(IPC_COMPRESSION) else { return Ok(IpcCompression::of(session)) };
+    let text = given.to_str().map_err(|_| invalid(format!("{IPC_COMPRESSION} is not plain text")))?;
+    IpcCompression::read(text).map_err(|error| classified(&error))
 }
 
 /// A row count on the wire. DDL affects no rows: 0, as JDBC wants of `executeUpdate`.
@@ -217,7 +240,7 @@ fn finish(answer: Answer) -> Result<Finished, Status> {
 }
 
 fn stored(rows: Option<u64>, details: &RecordBatch) -> Result<Finished, Status> {
-    let schema = wire_schema(&details.schema());
+    let schema = result_schema(&details.schema());
     let mut details = encode::to_wire(details, &schema).map_err(|error| internal(error.to_string()))?;
     while details.num_rows() > 1 && encode::bytes_of(&details) > STORED_BYTES_MAX {
         details = details.slice(0, details.num_rows() / 2);

@@ -3,9 +3,11 @@ package conformance
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -212,9 +214,41 @@ func reuseConnection(t *testing.T, client *flightsql.Client) {
 	}
 }
 
+// Asks until a statement is complete; told[0] is the first answer.
+func poll(t *testing.T, client *flightsql.Client, sql string) (told []*flight.PollInfo) {
+	var again *flight.FlightDescriptor
+	for {
+		info, err := client.ExecutePoll(background, sql, again)
+		require.NoError(t, err)
+		require.NotNil(t, info.Info)
+		told, again = append(told, info), info.FlightDescriptor
+		if again == nil {
+			return told
+		}
+		require.Empty(t, info.Info.Endpoint)
+		require.True(t, info.ExpirationTime.AsTime().After(time.Now()))
+	}
+}
+
+// A query is complete when it is planned; what changes something is asked about until it took effect, or cancelled.
 func pollFlightInfo(t *testing.T, client *flightsql.Client) {
-	_, err := client.ExecutePoll(background, "SELECT 1", nil)
-	refused(t, err, "use GetFlightInfo")
+	told := poll(t, client, "SELECT value AS id FROM generate_series(1, 3)")
+	require.EqualValues(t, 1, told[len(told)-1].GetProgress())
+	require.EqualValues(t, 3, fetch(t, client, told[len(told)-1].Info).NumRows())
+	_, err := client.ExecuteUpdate(background, "CREATE TABLE IF NOT EXISTS flight_sql_polled (a BIGINT, b BIGINT, mark VARCHAR)")
+	require.NoError(t, err)
+	told = poll(t, client, "INSERT INTO flight_sql_polled SELECT value, value, 'x' FROM generate_series(1, 2000000)")
+	require.EqualValues(t, 2_000_000, told[len(told)-1].Info.TotalRecords)
+	started, err := client.ExecutePoll(background, "INSERT INTO flight_sql_polled "+fmt.Sprintf(endless, "go poll"), nil)
+	require.NoError(t, err)
+	require.NotNil(t, started.FlightDescriptor)
+	result, err := client.CancelFlightInfo(background, &flight.CancelFlightInfoRequest{Info: started.Info})
+	require.NoError(t, err)
+	require.Equal(t, flight.CancelStatusCancelling, result.Status)
+	_, err = client.ExecutePoll(background, "", started.FlightDescriptor)
+	require.Equal(t, codes.Canceled, status.Code(err), "%v", err)
+	_, err = client.ExecuteUpdate(background, "DROP TABLE flight_sql_polled")
+	require.NoError(t, err)
 }
 
 // The first message of a result says which query it is and how fresh its rows are.

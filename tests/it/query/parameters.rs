@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adlake::query::{Params, Request, StatementKind};
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 
 use crate::lab::Lab;
@@ -59,6 +59,65 @@ async fn types_are_inferred_from_their_place() {
 }
 
 #[tokio::test]
+async fn a_cast_tells_the_type_and_casts_what_is_bound_all_the_same() {
+    let lab = lab().await;
+    assert_eq!(
+        types(&lab, "SELECT CAST(? AS BIGINT), ?::BYTEA, CAST(? AS DATE) + INTERVAL '1 day', CAST(? AS DECIMAL(8, 3))")
+            .await,
+        [DataType::Int64, DataType::Binary, DataType::Date32, DataType::Decimal128(8, 3)]
+    );
+    // Nothing tells, or not one thing; a try may be of anything.
+    assert_eq!(types(&lab, "SELECT ?, TRY_CAST(? AS BIGINT)").await, [DataType::Null, DataType::Null]);
+    assert_eq!(types(&lab, "SELECT CAST($1 AS BIGINT), CAST($1 AS DATE)").await, [DataType::Null]);
+    assert_eq!(types(&lab, "SELECT CAST($1 AS VARCHAR) FROM t WHERE id = $1").await, [DataType::Int64]);
+    let cast = "SELECT CAST(? AS BIGINT)";
+    assert_eq!(bound(&lab, cast, vec![ScalarValue::from(1.5)]).await.unwrap(), ["1"]);
+    assert_eq!(bound(&lab, cast, vec![ScalarValue::from("7")]).await.unwrap(), ["7"]);
+    assert_eq!(bound(&lab, "SELECT TRY_CAST(? AS BIGINT)", vec![ScalarValue::from("x")]).await.unwrap(), ["NULL"]);
+}
+
+#[tokio::test]
+async fn beside_an_interval_a_parameter_is_the_moment_it_is_compared_with() {
+    let lab = lab().await;
+    for sql in [
+        "SELECT id FROM t WHERE at >= ? - INTERVAL '1 day' ORDER BY id",
+        "SELECT id FROM t WHERE ? - INTERVAL '2 days' + INTERVAL '1 day' <= at ORDER BY id",
+        "SELECT id FROM t WHERE at BETWEEN INTERVAL '-1 day' + ? AND TIMESTAMPTZ '2030-01-01T00:00:00Z' ORDER BY id",
+        "SELECT id FROM (SELECT id, at FROM t WHERE at IN (SELECT at FROM t WHERE at >= ? - INTERVAL '1 day')) s ORDER BY id",
+    ] {
+        assert_eq!(types(&lab, sql).await, [instant()], "{sql}");
+        for value in ["2026-01-02T12:00:00Z", "2026-01-02 12:00:00"] {
+            assert_eq!(bound(&lab, sql, vec![ScalarValue::from(value)]).await.unwrap(), ["2"], "{sql}");
+        }
+        let refused = bound(&lab, sql, vec![ScalarValue::from("soon")]).await.unwrap_err();
+        assert!(refused.starts_with("parameter $1: 'soon' is not a valid TIMESTAMP"), "{refused}");
+    }
+    assert_eq!(types(&lab, "SELECT id FROM t WHERE at::DATE >= ? - INTERVAL '1 day'").await, [DataType::Date32]);
+    // Elsewhere the value bound tells.
+    let elsewhere = "SELECT ? - INTERVAL '1 day' AS before";
+    assert_eq!(types(&lab, elsewhere).await, [DataType::Null]);
+    let noon = ScalarValue::TimestampMicrosecond(Some(1_767_355_200_000_000), Some("UTC".into()));
+    assert_eq!(bound(&lab, elsewhere, vec![noon]).await.unwrap(), ["2026-01-01T12:00:00Z"]);
+}
+
+#[tokio::test]
+async fn values_to_insert_have_the_types_of_their_columns() {
+    let lab = lab().await;
+    assert_eq!(
+        types(&lab, "INSERT INTO t (amount, id) SELECT ?, ?").await,
+        [DataType::Decimal128(10, 2), DataType::Int64]
+    );
+    assert_eq!(
+        types(&lab, "INSERT INTO t (id, at) SELECT id, ? FROM t WHERE name = ? UNION ALL VALUES (?, NULL)").await,
+        [instant(), DataType::Utf8, DataType::Int64]
+    );
+    assert_eq!(types(&lab, "INSERT INTO t (id, small) SELECT s.*, ? FROM (SELECT 1) s").await, [DataType::Null]);
+    let insert = "INSERT INTO t (id, amount) SELECT ? AS a, ?";
+    assert_eq!(bound(&lab, insert, vec![ScalarValue::from("9"), ScalarValue::from("1.50")]).await.unwrap(), ["1"]);
+    assert_eq!(lab.rows("SELECT id, amount FROM t WHERE id = 9").await, ["9|1.50"]);
+}
+
+#[tokio::test]
 async fn prepared_and_run_schemas_agree() {
     let lab = lab().await;
     for sql in [
@@ -85,6 +144,19 @@ async fn values_are_bound_with_casts() {
     let by_time = "SELECT id FROM t WHERE at >= $1 ORDER BY id LIMIT $2";
     let values = vec![ScalarValue::from("2026-01-01T09:00:00+09:00"), ScalarValue::from(1_i64)];
     assert_eq!(bound(&lab, by_time, values).await.unwrap(), ["1"]);
+    let echo = "SELECT ? AS a, ? AS b";
+    let values = Params::Positional(vec![ScalarValue::from(7_i64), ScalarValue::from("x")]);
+    let told = lab.engine.plan(echo, &values, &lab.session).await.unwrap();
+    let kinds = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&told.schema), [DataType::Int64, DataType::Utf8]);
+    let run = lab.engine.execute(Request { params: values, ..lab.request(echo) }).await.unwrap();
+    assert_eq!(told.schema, run.schema);
+    let unbound = lab.engine.prepare(echo, &lab.session).await.unwrap();
+    assert_eq!(kinds(&unbound.schema), [DataType::Utf8, DataType::Utf8], "as clients are told to bind");
+    assert_eq!(
+        kinds(&lab.engine.prepare("SELECT concat(?, '')", &lab.session).await.unwrap().parameters),
+        [DataType::Null]
+    );
     let untyped = bound(&lab, "SELECT ? AS x", vec![ScalarValue::from(7_i64)]).await;
     assert_eq!(untyped.unwrap(), ["7"]);
     assert_eq!(bound(&lab, "SELECT '?' || ?", vec![ScalarValue::from("!")]).await.unwrap(), ["?!"]);

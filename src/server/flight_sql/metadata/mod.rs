@@ -10,8 +10,7 @@ mod type_info;
 
 pub(super) use catalogs::{catalogs, schemas, table_types};
 pub(super) use keys::{primary_keys_schema, reference_keys_schema};
-pub(super) use sql_info::sql_info;
-pub(super) use tables::sql_type;
+pub(super) use sql_info::{sql_info, sql_info_rows};
 pub(super) use type_info::type_info;
 
 use super::error::internal;

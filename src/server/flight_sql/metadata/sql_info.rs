@@ -4,10 +4,15 @@
 //! exist are 0, as ODBC and JDBC want.
 
 use super::super::error::internal;
+use super::{Table, built};
+use arrow::array::{Array, AsArray, RecordBatch, UnionArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, UnionFields};
+use arrow::error::ArrowError;
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::{
-    SqlInfo, SqlNullOrdering as NullOrdering, SqlSupportedCaseSensitivity, SqlSupportedResultSetConcurrency,
-    SqlSupportedResultSetType, SqlSupportsConvert, SqlTransactionIsolationLevel,
+    CommandGetSqlInfo, SqlInfo, SqlNullOrdering as NullOrdering, SqlSupportedCaseSensitivity,
+    SqlSupportedResultSetConcurrency, SqlSupportedResultSetType, SqlSupportsConvert, SqlTransactionIsolationLevel,
 };
 use datafusion::functions;
 use datafusion::logical_expr::ScalarUDF;
@@ -70,6 +75,28 @@ pub(in crate::server::flight_sql) fn sql_info(statement_idle: Duration) -> Resul
     transactions(&mut builder);
     results(&mut builder);
     builder.build().map_err(|error| internal(format!("cannot build server information: {error}")))
+}
+
+/// The rows of the numbers asked for, all where none is. In the protocol no member of the union may be null, which clients
+/// compare; arrow-flight's builder says that lists and maps may.
+pub(in crate::server::flight_sql) fn sql_info_rows(
+    info: &SqlInfoData,
+    command: CommandGetSqlInfo,
+) -> Result<Table, Status> {
+    let asked = command.into_builder(info).build();
+    built(asked.and_then(|batch| as_in_protocol(&batch).map_err(FlightError::from)))
+}
+
+fn as_in_protocol(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (fields, type_ids, offsets, children) = batch.column(1).as_union().clone().into_parts();
+    let never_null = |field: &FieldRef| Arc::new(field.as_ref().clone().with_nullable(false));
+    let fields: UnionFields = fields.iter().map(|(id, field)| (id, never_null(field))).collect();
+    let values = UnionArray::try_new(fields, type_ids, offsets, children)?;
+    let schema = Schema::new(vec![
+        Field::new("info_name", DataType::UInt32, false),
+        Field::new("value", values.data_type().clone(), false),
+    ]);
+    RecordBatch::try_new(Arc::new(schema), vec![batch.column(0).clone(), Arc::new(values)])
 }
 
 fn server(builder: &mut SqlInfoDataBuilder, statement_idle: Duration) {
@@ -240,5 +267,22 @@ mod tests {
         let info = sql_info(Duration::from_secs(3600)).unwrap();
         assert_eq!(info.record_batch([]).unwrap().num_rows(), 12 + 2 + 77);
         assert_eq!(info.record_batch([0]).unwrap().num_rows(), 1);
+    }
+
+    #[test]
+    fn no_member_of_the_union_is_nullable() {
+        let info = sql_info(Duration::from_secs(3600)).unwrap();
+        let asked = vec![SqlInfo::SqlKeywords as u32, SqlInfo::SqlSupportsConvert as u32];
+        let table = sql_info_rows(&info, CommandGetSqlInfo { info: asked }).unwrap();
+        let batch = table.batch.unwrap();
+        assert_eq!((batch.num_rows(), batch.schema()), (2, table.schema.clone()));
+        let DataType::Union(members, _) = table.schema.field(1).data_type() else { panic!("not a union") };
+        assert_eq!(members.iter().filter(|(_, member)| member.is_nullable()).count(), 0);
+        assert_eq!(members.len(), 6);
+        // Their items are, as in the reference.
+        let DataType::List(item) = members.iter().nth(4).unwrap().1.data_type() else { panic!("not a list") };
+        assert!(item.is_nullable());
+        let words = batch.column(1).as_union().value(0);
+        assert_eq!(words.as_list::<i32>().value(0).as_string::<i32>().value(0), KEYWORDS[0]);
     }
 }
