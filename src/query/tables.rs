@@ -328,7 +328,9 @@ impl Relations {
                 self.found.insert(key(hidden), Relation::Table(provider_as_source(rows)));
             }
             let statement = Box::new(parse(&view.query)?);
-            self.found.insert(key(name), Relation::View { name: name.to_owned(), statement });
+            // Its whole name: a view of the user's may have the same one.
+            let whole = format!("{}.{name}", system::SYSTEM);
+            self.found.insert(key(name), Relation::View { name: whole, statement });
         }
         Ok(())
     }
