@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::apply::delete;
+use super::apply::drop_tables;
 use super::check::check;
 use super::proposal::Proposal;
 use crate::base::Timestamp;
@@ -40,7 +40,7 @@ pub(in crate::query) async fn replace_table(
     };
     match engine.catalog.edit(edit).await.map_err(QueryError::from) {
         Ok(_) => {
-            delete(engine, before.table_path.clone().into_iter()).await;
+            drop_tables(engine, before.table_path.clone().into_iter()).await;
             Ok(())
         }
         // When it is unknown whether it was made, the name `rows_of` is unknown to the catalog or its table still unread:
