@@ -1,7 +1,8 @@
 //! Where our SQL differs from DataFusion's: integers never wrap, averages of integers are exact, timestamps are
-//! microseconds in UTC, `now()` is the engine's clock; and what DataFusion has not:
+//! microseconds in UTC, `now()` is the engine's clock, values do not grow without bounds; and what DataFusion has not:
 //! sketches, and the functions that plans of `rollup` call.
 
+mod bounded;
 mod caller;
 mod checked_arithmetic;
 mod checked_distinct_sum;
@@ -40,7 +41,8 @@ pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
     let of_caller =
         [caller::OfCaller::user(), caller::OfCaller::attribute()].map(|asked| Arc::new(ScalarUDF::from(asked)));
     let ours = [Arc::new(ScalarUDF::from(now::Now::new())), average()].into_iter().chain(of_caller);
-    ours.into_iter().chain(sketch::scalars().map(Arc::new)).collect()
+    let bounded = SessionStateDefaults::default_scalar_functions().into_iter().filter_map(bounded::bounded);
+    ours.chain(sketch::scalars().map(Arc::new)).chain(bounded).collect()
 }
 
 /// Our aggregate functions; those named as one of DataFusion's replace it.
