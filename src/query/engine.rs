@@ -191,6 +191,9 @@ impl Engine {
     /// As [`Engine::execute`], as far as planning goes.
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
+        if self.0.tasks.is_stopping() {
+            return Err(QueryError::Stopping);
+        }
         let limit = self.0.limit_of(session);
         let viewer = Viewer::of(&self.0, session, None)?;
         tokio::select! {

@@ -252,7 +252,13 @@ where
 /// Columns and parameters of a query. Tables are pinned as for a run: the layout of columns (`Utf8View`) is the files'.
 pub(super) async fn prepare(engine: &Arc<Inner>, sql: &str, viewer: &Viewer) -> Result<Prepared, QueryError> {
     let statement = parse(sql)?;
-    let relations = Relations::pinned(engine, references(&statement)?, viewer).await?;
+    let names = references(&statement)?;
+    // Planning may take as long as running, with as many views.
+    let _turn = match reads_only_system(&names) {
+        true => None,
+        false => Some(engine.admission.enter().await?),
+    };
+    let relations = Relations::pinned(engine, names, viewer).await?;
     let state = engine.shared.state_for(viewer, engine.clock.now());
     let planning = async move {
         let plan = Planner::new(&state, &relations).query(&statement, Vec::new())?;
