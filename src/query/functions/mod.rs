@@ -95,6 +95,13 @@ pub(in crate::query) fn rollup(state: &SessionState) -> rollup::Functions {
     }
 }
 
+/// Whether an aggregate or window function may answer otherwise over the same rows: it keeps some of them by chance, or takes
+/// them in the order in which threads bring them.
+pub(in crate::query) fn depends_on_chance(name: &str) -> bool {
+    const BY_ORDER: [&str; 3] = ["approx_median", "approx_percentile_cont", "approx_percentile_cont_with_weight"];
+    sketch::kll().iter().any(|sketch| sketch.name() == name) || BY_ORDER.contains(&name)
+}
+
 /// Rewrites that hold for every statement.
 pub(super) fn add_rules(state: &mut SessionState) {
     state.add_analyzer_rule(Arc::new(checked_arithmetic::CheckedArithmetic::new()));

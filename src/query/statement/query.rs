@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::engine::{Inner, PinnedQuery};
+use crate::query::functions::depends_on_chance;
 use crate::query::leak::{Guard, guarded};
 use crate::query::params::{self, may_have_parameters};
 use crate::query::planner::{ParameterTypes, Planner, parse};
@@ -178,15 +179,19 @@ pub(super) async fn with_guard(
     }
 }
 
-/// Whether no function of the query, its views included, answers otherwise at another time: `now()`, `random()`.
+/// Whether no function of the query, its views included, answers otherwise at another time or by chance: `now()`, `random()`,
+/// `kll_sketch`.
 fn is_repeatable(plan: &LogicalPlan) -> Result<bool, QueryError> {
     let mut is_repeatable = true;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
-                if let Expr::ScalarFunction(call) = part {
-                    is_repeatable &= call.func.signature().volatility == Volatility::Immutable;
-                }
+                is_repeatable &= match part {
+                    Expr::ScalarFunction(call) => call.func.signature().volatility == Volatility::Immutable,
+                    Expr::AggregateFunction(call) => !depends_on_chance(call.func.name()),
+                    Expr::WindowFunction(call) => !depends_on_chance(call.fun.name()),
+                    _ => true,
+                };
                 Ok(TreeNodeRecursion::Continue)
             })
         })

@@ -6,3 +6,4 @@ mod inspecting;
 mod limits;
 mod parameters;
 mod safety;
+mod states;
