@@ -7,7 +7,7 @@
 //! | read an identity provider's keys | every `auth.jwt.refresh`, a second at least | what `app::identity` hands in: fetches the key set and takes it over |
 //! | write the audit | every `audit.write_interval`, at once when half of `audit.queue_length` waits | `AuditLog::flush` |
 //! | note uses of tokens | every minute | `Directory::store_uses` |
-//! | maintain tables | every `maintenance.interval`, at once while files wait to be merged | `Maintainer::turn` for every table, one after another, on the engine's threads |
+//! | maintain tables | every `maintenance.interval`, at once while files wait to be merged | `Maintainer::turn` for every table, one after another, on the engine's threads; `Maintainer::sweep`: files of dropped tables |
 //! | watch landing folders | every `ingest.landing_interval` (buckets: `ingest.landing_bucket_interval`) | `Ingestor::poll_landing` per table: new files are loaded |
 //! | refresh views | every `materialize.look_interval` | `Schedule::turn`: every view that is due and whose sources have changed |
 //! | look at the TLS files | every `tls.reload_interval` | `Tls::look`: replaced ones are taken for new connections |
@@ -238,6 +238,7 @@ impl MaintainTables {
     async fn round(&self, stop: &CancellationToken) -> bool {
         let subjects = subjects(&self.catalog.snapshot(), self.keep);
         self.maintainer.forget_all_but(&subjects);
+        self.maintainer.sweep(&subjects).await;
         let mut more = false;
         for subject in subjects {
             if stop.is_cancelled() {

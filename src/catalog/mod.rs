@@ -34,7 +34,7 @@ pub use snapshot::{CatalogSnapshot, CatalogVersion};
 pub use statement::{
     AlterAddColumn, AlterOptions, CopyInto, Create, Delete, DropObject, Granted, GrantedOn, GrantedTo, Maintain,
     MaintainWork, MaskWord, NewTokenOptions, PrivilegeWord, Refresh, RefreshScope, Replay, SecurityStatement,
-    ShowTarget, Statement, TokenUse, UserOptions, parse_script, parse_statement, redacted, with_options,
+    ShowTarget, Statement, TokenUse, UserOptions, parse_script, parse_statement, redacted, tokens, with_options,
 };
 pub use store::{Catalog, Edit};
 pub use table_options::{EXTRA_COLUMN, FileRate, IngestOptions, Landing, LandingOrder, OnError, UnknownFields};

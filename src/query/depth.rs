@@ -1,18 +1,50 @@
 //! Refuses texts whose expressions would be nested deeper than a stack holds.
 //!
-//! `1 + 1 + 1 …` is a tree as deep as it has operators, and freeing or copying such a tree is recursive whatever the parser
-//! does. Operators are therefore counted before anything is parsed. A comma ends a chain, so long lists of values or
-//! columns are not affected.
+//! `1 + 1 + 1 …` and `1 IS NULL IS NULL …` are trees as deep as they have operators, and freeing or copying such a tree is
+//! recursive whatever the parser does. Operators are therefore counted before anything is parsed, by the tokens that the parser
+//! reads. A comma ends a chain of operators, so long lists of values or columns are not affected; it does not end one of UNION.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::QueryError;
-use super::placeholders::{Part, pieces};
+use crate::catalog::tokens;
 
 /// Operators in one chain. A level needs up to some hundred bytes of stack in each of several recursive passes; see
 /// `runtime::STACK_BYTES`.
 const OPERATORS_MAX: usize = 6_000;
 
-/// Words that chain what they stand between.
-const WORDS: [&str; 7] = ["and", "or", "not", "union", "except", "intersect", "join"];
+/// Words that chain what they stand between, or stand behind: all that `Dialect::get_next_precedence` knows, and what is read
+/// behind a table.
+const WORDS: [Keyword; 25] = [
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::XOR,
+    Keyword::NOT,
+    Keyword::IS,
+    Keyword::NOTNULL,
+    Keyword::IN,
+    Keyword::BETWEEN,
+    Keyword::OVERLAPS,
+    Keyword::LIKE,
+    Keyword::ILIKE,
+    Keyword::RLIKE,
+    Keyword::REGEXP,
+    Keyword::MATCH,
+    Keyword::SIMILAR,
+    Keyword::MEMBER,
+    Keyword::OPERATOR,
+    Keyword::DIV,
+    Keyword::AT,
+    Keyword::COLLATE,
+    Keyword::JOIN,
+    Keyword::APPLY,
+    Keyword::PIVOT,
+    Keyword::UNPIVOT,
+    Keyword::MATCH_RECOGNIZE,
+];
+/// Words that chain whole queries, lists of columns included.
+const OF_QUERIES: [Keyword; 4] = [Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::MINUS];
 
 /// # Errors
 /// `Invalid`, with what to write instead.
@@ -25,18 +57,18 @@ pub(super) fn check_depth(sql: &str) -> Result<(), QueryError> {
     })
 }
 
-/// An upper bound of the depth of the expressions in a text.
+/// An upper bound of the depth of the expressions in a text; a text without tokens has none.
 fn deepest_chain(sql: &str) -> usize {
-    let mut levels = Levels(vec![Level::default()]);
-    for (part, piece) in pieces(sql) {
-        if matches!(part, Part::Code) {
-            levels.read(piece.as_bytes());
-        }
+    let mut levels = Levels { open: vec![Level::default()], before: [Token::EOF, Token::EOF] };
+    for (_, token) in tokens(sql).unwrap_or_default() {
+        levels.read(&token);
+        levels.before.swap(0, 1);
+        levels.before[1] = token;
     }
-    while levels.0.len() > 1 {
+    while levels.open.len() > 1 {
         levels.close();
     }
-    levels.0.first().map_or(0, Level::depth)
+    levels.open.first().map_or(0, Level::depth)
 }
 
 /// What is known inside one pair of parentheses.
@@ -48,75 +80,89 @@ struct Level {
     operand: usize,
     /// The deepest item before the last comma.
     item: usize,
+    /// Operators between queries.
+    queries: usize,
 }
 
 impl Level {
     fn depth(&self) -> usize {
-        self.item.max(self.operators + self.operand)
+        self.queries + self.item.max(self.operators + self.operand)
     }
 }
 
-/// One level per open parenthesis, outermost first; never empty.
-struct Levels(Vec<Level>);
+struct Levels {
+    /// One per open parenthesis, outermost first; never empty.
+    open: Vec<Level>,
+    /// The last two tokens.
+    before: [Token; 2],
+}
 
 impl Levels {
-    fn read(&mut self, code: &[u8]) {
-        let mut at = 0;
-        while at < code.len() {
-            let length = code[at..].iter().take_while(|byte| is_of_word(**byte)).count();
-            if length > 0 {
-                let word = &code[at..at + length];
-                if WORDS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word)) {
-                    self.count();
-                }
-                at += length;
-            } else {
-                self.symbol(code[at]);
-                at += 1;
+    fn read(&mut self, token: &Token) {
+        match token {
+            Token::Word(word) if OF_QUERIES.contains(&word.keyword) => self.count_query(),
+            Token::Word(word) if WORDS.contains(&word.keyword) => self.count(),
+            Token::VerticalBarRightAngleBracket => self.count_query(),
+            Token::LParen => self.open.push(Level::default()),
+            Token::LBracket | Token::LBrace => {
+                self.count();
+                self.open.push(Level::default());
             }
+            Token::RParen | Token::RBracket | Token::RBrace => self.close(),
+            Token::Comma | Token::SemiColon => self.end_item(),
+            Token::Period if self.begins_name() => {}
+            Token::Word(_)
+            | Token::Number(..)
+            | Token::Char(_)
+            | Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::DollarQuotedString(_)
+            | Token::NationalStringLiteral(_)
+            | Token::QuoteDelimitedStringLiteral(_)
+            | Token::NationalQuoteDelimitedStringLiteral(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::HexStringLiteral(_)
+            | Token::Placeholder(_) => {}
+            // Whatever else there is, or will be, is an operator.
+            _ => self.count(),
         }
     }
 
-    fn symbol(&mut self, symbol: u8) {
-        match symbol {
-            b'(' => self.0.push(Level::default()),
-            b'[' => {
-                self.count();
-                self.0.push(Level::default());
-            }
-            b')' | b']' => self.close(),
-            b',' | b';' => {
-                if let Some(level) = self.0.last_mut() {
-                    *level = Level { item: level.depth(), ..Level::default() };
-                }
-            }
-            b'+' | b'-' | b'*' | b'/' | b'%' | b'|' | b'&' | b'^' | b'#' | b'~' | b':' | b'=' | b'<' | b'>' => {
-                self.count();
-            }
-            _ => {}
+    /// Whether a period here stands behind the first part of a name: every further one may be a field of a field.
+    fn begins_name(&self) -> bool {
+        matches!(&self.before, [before, Token::Word(_)] if *before != Token::Period)
+    }
+
+    fn end_item(&mut self) {
+        if let Some(level) = self.open.last_mut() {
+            let item = level.item.max(level.operators + level.operand);
+            *level = Level { item, queries: level.queries, ..Level::default() };
         }
     }
 
     fn count(&mut self) {
-        if let Some(level) = self.0.last_mut() {
+        if let Some(level) = self.open.last_mut() {
             level.operators += 1;
+        }
+    }
+
+    fn count_query(&mut self) {
+        if let Some(level) = self.open.last_mut() {
+            level.queries += 1;
         }
     }
 
     /// Ends a level; what was in it is an operand of the level around it. A parenthesis too many is the parser's business.
     fn close(&mut self) {
-        if self.0.len() < 2 {
+        if self.open.len() < 2 {
             return;
         }
-        let Some(inner) = self.0.pop() else { return };
-        if let Some(outer) = self.0.last_mut() {
+        let Some(inner) = self.open.pop() else { return };
+        if let Some(outer) = self.open.last_mut() {
             outer.operand = outer.operand.max(inner.depth());
         }
     }
-}
-
-fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
 #[cfg(test)]
@@ -129,14 +175,50 @@ mod tests {
         assert_eq!(deepest_chain("f(a, b) + f(a, b) + f(a, b)"), 2);
         assert_eq!(deepest_chain("(a = 1 AND b = 2) OR (a = 1 AND b = 2)"), 4);
         assert_eq!(deepest_chain("((1+1)+1)+1"), 3);
-        assert_eq!(deepest_chain("x[1][2]::text"), 4);
+        assert_eq!(deepest_chain("x[1][2]::text"), 3);
     }
 
     #[test]
-    fn lists_and_quoted_text_are_no_chains() {
+    fn what_stands_behind_its_operand_is_counted() {
+        for operator in [
+            " IS NULL",
+            " IS NOT TRUE",
+            " LIKE 'x'",
+            " NOT IN (1)",
+            " COLLATE c",
+            " AT TIME ZONE 'UTC'",
+            "::text",
+            "[1]",
+            " !",
+            " BETWEEN 1",
+            " OPERATOR(+) 1",
+            " REGEXP 'x'",
+            " DIV 1",
+            " |> WHERE a, b",
+        ] {
+            let depth = deepest_chain(&format!("x{}", operator.repeat(100)));
+            assert!((100..=200).contains(&depth), "{operator}: {depth}");
+        }
+        assert_eq!(deepest_chain(&format!("(x){}", ".a".repeat(100))), 100);
+        assert_eq!(deepest_chain(&format!("SELECT 1, 2{}", " UNION SELECT 1, 2".repeat(100))), 100);
+    }
+
+    #[test]
+    fn strings_end_where_the_parser_ends_them() {
+        for string in ["E'\\''", "q'[']'", "N'''", "$$'$$", "$a$ ' $a$", "'\\'", "\"'\"", "U&'\\0027'"] {
+            let chain = format!("SELECT {string}{}", " IS NULL".repeat(100));
+            assert_eq!(deepest_chain(&chain), if tokens(&chain).is_some() { 100 } else { 0 }, "{string}");
+        }
+        assert_eq!(deepest_chain("SELECT E'\\'', 1+1"), 1);
+        assert_eq!(deepest_chain("SELECT q'[']', 1+1"), 1);
+    }
+
+    #[test]
+    fn lists_names_and_quoted_text_are_no_chains() {
         assert_eq!(deepest_chain("VALUES (-1, -2), (-3, -4)"), 1);
-        assert_eq!(deepest_chain("'1+1+1' || \"a+b\" -- + + +"), 2);
-        assert_eq!(deepest_chain("order_or_and, orders"), 0);
+        assert_eq!(deepest_chain("'1+1+1' || \"a+b\" -- + + +"), 1);
+        assert_eq!(deepest_chain("order_or_and, orders, \"and\".b"), 0);
+        assert_eq!(deepest_chain("a.b, c.d, ?, $1, X'00'"), 0);
         assert_eq!(deepest_chain(")]"), 0);
     }
 

@@ -425,10 +425,11 @@ impl Engine {
     /// `NotFound`, also for what the caller may not know of.
     pub async fn relation_schema_for(&self, name: &str, session: &Session) -> Result<SchemaRef, QueryError> {
         let viewer = Viewer::of(&self.0, session, None)?;
+        let catalog = self.0.catalog.snapshot();
         if !viewer.may_see(name) {
-            return Err(viewer.not_found(name, &self.0.catalog.snapshot()));
+            return Err(viewer.not_found(name, &catalog));
         }
-        let schema = self.0.columns.of(&self.0, name)?;
+        let schema = self.0.columns.of(&self.0, name).map_err(|error| viewer.told(error, name, &catalog))?;
         let Reading::Columns(granted) = viewer.reading(name) else { return Ok(schema) };
         let fields: Vec<FieldRef> =
             schema.fields().iter().filter(|field| granted.contains(field.name())).cloned().collect();

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::inference::cast_types;
 use super::{Params, QueryError};
+use crate::base::suggestion;
 
 /// Whether planning has to look for parameters at all.
 pub(super) fn may_have_parameters(sql: &str, params: &Params) -> bool {
@@ -63,6 +64,7 @@ fn plain(data_type: &DataType) -> DataType {
 pub(super) fn bind(plan: LogicalPlan, params: &Params, declared: &[FieldRef]) -> Result<LogicalPlan, QueryError> {
     let wanted = parameters_of(&plan)?;
     check_count(&wanted, params)?;
+    check_names(&wanted, params, declared)?;
     if wanted.is_empty() {
         return Ok(plan);
     }
@@ -88,6 +90,24 @@ fn check_count(wanted: &[(String, Option<FieldRef>)], params: &Params) -> Result
             message: format!("statement has {} parameters, no values were given", wanted.len()),
         }),
         Params::None | Params::Positional(_) | Params::Named(_) => Ok(()),
+    }
+}
+
+/// A value under a name that the statement does not have would be lost, and is most often a name misspelt.
+fn check_names(
+    wanted: &[(String, Option<FieldRef>)],
+    params: &Params,
+    declared: &[FieldRef],
+) -> Result<(), QueryError> {
+    let Params::Named(values) = params else { return Ok(()) };
+    let asked = wanted.iter().map(|(id, _)| id.trim_start_matches('$'));
+    let known: Vec<&str> = asked.chain(declared.iter().map(|field| field.name().as_str())).collect();
+    match values.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let hint = suggestion(name, known.iter().copied());
+            Err(QueryError::Invalid { message: format!("statement has no parameter ${name}{hint}") })
+        }
     }
 }
 
@@ -131,11 +151,29 @@ pub(super) fn fit(value: &ScalarValue, wanted: &DataType) -> Result<ScalarValue,
     if cast.is_null() {
         return Err(refuse());
     }
-    let narrowing = own.is_numeric() && wanted.is_numeric() && !wanted.is_floating();
-    if !text && narrowing && cast.cast_to(&own).map_err(|_| refuse())? != *value {
+    let numbers = own.is_numeric() && wanted.is_numeric() && !(own.is_floating() && wanted.is_floating());
+    if !text && numbers && cast.cast_to(&own).map_err(|_| refuse())? != *value {
         return Err(refuse());
     }
-    Ok(cast)
+    match is_cut(value, &cast) {
+        true => Err(format!("'{value}' is finer than a {}, which would lose a part of it", sql_name(wanted))),
+        false => Ok(cast),
+    }
+}
+
+/// Whether a moment, or the text of one, has lost its nanoseconds, or its time of day.
+fn is_cut(value: &ScalarValue, cast: &ScalarValue) -> bool {
+    let own = value.data_type();
+    let finest = match cast.data_type() {
+        DataType::Timestamp(_, zone) if !own.is_numeric() => DataType::Timestamp(TimeUnit::Nanosecond, zone),
+        _ if matches!(own, DataType::Timestamp(..) | DataType::Date64) => own.clone(),
+        _ => return false,
+    };
+    match (value.cast_to(&finest), cast.cast_to(&finest)) {
+        (Ok(value), Ok(cast)) => value != cast,
+        // Further away than nanoseconds can tell: nobody's value has any then.
+        _ => false,
+    }
 }
 
 /// A type as users write it.
@@ -192,7 +230,29 @@ mod tests {
         assert_eq!(fit(&ScalarValue::Int64(Some(7)), &DataType::Int32), Ok(ScalarValue::Int32(Some(7))));
         assert!(fit(&ScalarValue::Int64(Some(i64::MAX)), &DataType::Int32).is_err());
         assert!(fit(&ScalarValue::from(1.5), &DataType::Int64).is_err());
+        let (odd, double) = (ScalarValue::from((1_i64 << 53) + 1), DataType::Float64);
+        assert_eq!(fit(&odd, &double), Err("'9007199254740993' is not a valid DOUBLE".to_owned()));
+        assert_eq!(fit(&ScalarValue::from(1_i64 << 53), &double), Ok(ScalarValue::from(9_007_199_254_740_992.0)));
+        assert_eq!(fit(&ScalarValue::Decimal128(Some(1), 10, 1), &double), Ok(ScalarValue::from(0.1)));
+        assert_eq!(fit(&ScalarValue::from(0.1), &DataType::Float32), Ok(ScalarValue::from(0.1_f32)));
         assert_eq!(fit(&ScalarValue::Null, &DataType::Int64), Ok(ScalarValue::Int64(None)));
         assert_eq!(fit(&ScalarValue::from("x"), &DataType::Int64), Err("'x' is not a valid BIGINT".to_owned()));
+    }
+
+    #[test]
+    fn moments_fit_whole() {
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let nanos = |nanos: i64| ScalarValue::TimestampNanosecond(Some(nanos), Some("UTC".into()));
+        let moment = |micros: i64| Ok(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
+        assert_eq!(fit(&nanos(1_000), &micros), moment(1));
+        assert!(fit(&nanos(1_001), &micros).unwrap_err().contains("is finer than a TIMESTAMP WITH TIME ZONE"));
+        assert_eq!(fit(&ScalarValue::from("1970-01-01T00:00:00.000001Z"), &micros), moment(1));
+        assert!(fit(&ScalarValue::from("1970-01-01T00:00:00.000001001Z"), &micros).is_err());
+        assert!(fit(&ScalarValue::from("9999-01-01T00:00:00Z"), &micros).is_ok());
+        let day = 86_400_000_000_i64;
+        let at = |micros: i64| ScalarValue::TimestampMicrosecond(Some(micros), None);
+        assert_eq!(fit(&at(day), &DataType::Date32), Ok(ScalarValue::Date32(Some(1))));
+        assert!(fit(&at(day + 1), &DataType::Date32).is_err());
+        assert!(fit(&ScalarValue::Date32(Some(1)), &micros).is_ok());
     }
 }

@@ -1,87 +1,13 @@
 //! `?` becomes `$1`, `$2`, … before planning; text inside strings, quoted names and comments is left alone.
+//!
+//! A text that does not fall into tokens passes through all of this: its parser says what is wrong with it.
 
 use std::borrow::Cow;
 
+use datafusion::sql::sqlparser::tokenizer::Token;
+
 use super::QueryError;
-
-/// Where the scanner is.
-pub(super) enum Part {
-    Code,
-    Quoted,
-}
-
-/// Splits `sql` into code and quoted pieces (strings, quoted names, comments, dollar quotes); together they are `sql`.
-pub(super) fn pieces(sql: &str) -> Vec<(Part, &str)> {
-    let bytes = sql.as_bytes();
-    let mut found = Vec::new();
-    let (mut start, mut at) = (0, 0);
-    while at < bytes.len() {
-        let end = match bytes[at] {
-            quote @ (b'\'' | b'"' | b'`') => Some(after_quote(bytes, at, quote)),
-            b'-' if bytes.get(at + 1) == Some(&b'-') => Some(after_line(bytes, at)),
-            b'/' if bytes.get(at + 1) == Some(&b'*') => Some(after_block_comment(bytes, at)),
-            b'$' => after_dollar_quote(sql, at),
-            _ => None,
-        };
-        match end {
-            Some(end) => {
-                found.push((Part::Code, &sql[start..at]));
-                found.push((Part::Quoted, &sql[at..end]));
-                (start, at) = (end, end);
-            }
-            None => at += 1,
-        }
-    }
-    found.push((Part::Code, &sql[start..]));
-    found
-}
-
-fn after_quote(bytes: &[u8], at: usize, quote: u8) -> usize {
-    let mut next = at + 1;
-    while next < bytes.len() {
-        if bytes[next] == quote {
-            if bytes.get(next + 1) != Some(&quote) {
-                return next + 1;
-            }
-            next += 1;
-        }
-        next += 1;
-    }
-    bytes.len()
-}
-
-fn after_line(bytes: &[u8], at: usize) -> usize {
-    bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| at + length + 1)
-}
-
-fn after_block_comment(bytes: &[u8], at: usize) -> usize {
-    let (mut depth, mut next) = (0_usize, at);
-    while next + 1 < bytes.len() {
-        match (bytes[next], bytes[next + 1]) {
-            (b'/', b'*') => (depth, next) = (depth + 1, next + 2),
-            (b'*', b'/') => {
-                (depth, next) = (depth - 1, next + 2);
-                if depth == 0 {
-                    return next;
-                }
-            }
-            _ => next += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// `$$ … $$` or `$tag$ … $tag$`; `None` when the dollar begins a parameter.
-fn after_dollar_quote(sql: &str, at: usize) -> Option<usize> {
-    let rest = &sql[at + 1..];
-    let tag_end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'))?;
-    if !rest[tag_end..].starts_with('$') || rest.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    let tag = &sql[at..at + tag_end + 2];
-    let body = at + tag.len();
-    Some(sql[body..].find(tag).map_or(sql.len(), |length| body + length + tag.len()))
-}
+use crate::catalog::tokens;
 
 /// Refuses more parameters than a statement may have, and `$2000000000` as well: there is one value for each number below.
 ///
@@ -91,15 +17,16 @@ pub(super) fn check_parameters(sql: &str, max: usize) -> Result<(), QueryError> 
     if !sql.contains(['?', '$']) {
         return Ok(());
     }
-    let code = pieces(sql).into_iter().filter(|(part, _)| matches!(part, Part::Code)).map(|(_, piece)| piece);
     let (mut count, mut highest) = (0_usize, 0_usize);
-    for piece in code {
-        count += piece.matches('?').count();
-        for (at, _) in piece.match_indices('$') {
-            let digits = piece[at + 1..].split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-            // More digits than a number holds is more than any limit.
-            let number = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(usize::MAX) };
-            highest = highest.max(number);
+    for (_, token) in tokens(sql).unwrap_or_default() {
+        let Token::Placeholder(id) = token else { continue };
+        match id.strip_prefix('$') {
+            Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                // More digits than a number holds is more than any limit.
+                highest = highest.max(digits.parse().unwrap_or(usize::MAX));
+            }
+            Some(_) => {}
+            None => count += 1,
         }
     }
     if count.max(highest) <= max {
@@ -112,52 +39,47 @@ pub(super) fn check_parameters(sql: &str, max: usize) -> Result<(), QueryError> 
 /// Numbers the `?` of a statement.
 ///
 /// # Errors
-/// `?` and `$1` in one statement: which value belongs where would be a guess.
+/// `?` and `$1` in one statement, or `?1`: which value belongs where would be a guess.
 pub(super) fn number_placeholders(sql: &str) -> Result<Cow<'_, str>, QueryError> {
     if !sql.contains('?') {
         return Ok(Cow::Borrowed(sql));
     }
+    let invalid = |message: String| Err(QueryError::Invalid { message });
     let mut text = String::with_capacity(sql.len() + 16);
-    let (mut count, mut dollars) = (0, false);
-    for (part, piece) in pieces(sql) {
-        if matches!(part, Part::Quoted) {
-            text.push_str(piece);
-            continue;
-        }
-        for character in piece.chars() {
-            dollars |= character == '$';
-            if character == '?' {
+    let (mut count, mut dollars, mut copied) = (0, false, 0);
+    for (place, token) in tokens(sql).unwrap_or_default() {
+        match token {
+            Token::Placeholder(id) if id == "?" => {
                 count += 1;
+                text.push_str(&sql[copied..place]);
                 text.push('$');
                 text.push_str(&count.to_string());
-            } else {
-                text.push(character);
+                copied = place + 1;
             }
+            Token::Placeholder(id) if id.starts_with('?') => {
+                return invalid(format!("'{id}' is no parameter; write ${}", &id[1..]));
+            }
+            Token::Placeholder(_) => dollars = true,
+            _ => {}
         }
     }
     if count > 0 && dollars {
-        return Err(QueryError::Invalid {
-            message: "a statement has either ? or $1 parameters, not both; number them all".to_owned(),
-        });
+        return invalid("a statement has either ? or $1 parameters, not both; number them all".to_owned());
     }
+    text.push_str(&sql[copied..]);
     Ok(Cow::Owned(text))
 }
 
 /// Where the first parenthesis of a statement closes.
 pub(super) fn matching_parenthesis(sql: &str) -> Option<usize> {
-    let (mut depth, mut offset) = (0_usize, 0);
-    for (part, piece) in pieces(sql) {
-        if matches!(part, Part::Code) {
-            for (at, character) in piece.char_indices() {
-                match character {
-                    '(' => depth += 1,
-                    ')' if depth == 1 => return Some(offset + at),
-                    ')' => depth = depth.checked_sub(1)?,
-                    _ => {}
-                }
-            }
+    let mut depth = 0_usize;
+    for (place, token) in tokens(sql)? {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 1 => return Some(place),
+            Token::RParen => depth = depth.checked_sub(1)?,
+            _ => {}
         }
-        offset += piece.len();
     }
     None
 }
@@ -173,6 +95,8 @@ mod tests {
         assert!(is_fine("SELECT '????', \"$99\" -- ???? $99\n, $$ ???? $99 $$"));
         assert!(!is_fine("SELECT ?, ?, ?, ?") && !is_fine("SELECT $4"));
         assert!(!is_fine("SELECT $99999999999999999999999"));
+        assert!(!is_fine("SELECT E'\\'', $4000000000") && !is_fine("SELECT q'[']', ?, ?, ?, ?"));
+        assert!(is_fine("SELECT E'\\' ? ? ? ?', q'[' ? ? ? ?]'"));
     }
 
     fn check(sql: &str, wanted: &str) {
@@ -194,6 +118,8 @@ mod tests {
         check("/* ? /* ? */ ? */ SELECT ?", "/* ? /* ? */ ? */ SELECT $1");
         check("SELECT $$?$$, $a$ ? $a$, ?", "SELECT $$?$$, $a$ ? $a$, $1");
         check("SELECT 'é?', ?", "SELECT 'é?', $1");
+        check("SELECT E'it\\'s ?', ?", "SELECT E'it\\'s ?', $1");
+        check("SELECT q'[it's ?]', '\\', ?", "SELECT q'[it's ?]', '\\', $1");
     }
 
     #[test]
@@ -206,11 +132,13 @@ mod tests {
     fn mixing_is_refused() {
         assert!(number_placeholders("SELECT ?, $1").is_err());
         assert!(number_placeholders("SELECT ?, '$1'").is_ok());
+        assert!(number_placeholders("SELECT ?1").is_err());
     }
 
     #[test]
     fn finds_the_end_of_the_first_list() {
         assert_eq!(matching_parenthesis("f(a(')'), -- )\n b) (c)"), Some(17));
+        assert_eq!(matching_parenthesis("f(E'\\')')"), Some(8));
         assert_eq!(matching_parenthesis("f(a"), None);
     }
 }

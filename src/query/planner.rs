@@ -20,6 +20,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, 
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use super::fault::{external, from_parser};
 use super::functions::SqlTypes;
@@ -87,9 +88,11 @@ impl<'a> Planner<'a> {
 
     fn plan(&self, statement: &Statement, types: ParameterTypes) -> DataFusionResult<LogicalPlan> {
         let before = self.open_views.borrow().nodes();
+        if let Some(statement) = planned(statement) {
+            check_with(statement).map_err(external)?;
+        }
         let plan = match statement {
             Statement::Statement(statement) => {
-                check_with(statement).map_err(external)?;
                 let mut context = PlannerContext::new().with_prepare_param_data_types(types);
                 self.sql_to_rel().sql_statement_to_plan_with_context(*statement.clone(), &mut context)
             }
@@ -160,6 +163,15 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// What is planned of a statement: of EXPLAIN, what it explains.
+fn planned(statement: &Statement) -> Option<&SqlStatement> {
+    match statement {
+        Statement::Statement(statement) => Some(statement),
+        Statement::Explain(explain) => planned(&explain.statement),
+        Statement::CopyTo(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => None,
+    }
+}
+
 /// An error in a view's own text says which view; its position would be a place in another text.
 fn in_view(name: &str, error: DataFusionError) -> DataFusionError {
     match QueryError::from(error) {
@@ -172,12 +184,17 @@ fn in_view(name: &str, error: DataFusionError) -> DataFusionError {
 
 /// The same for who may not know what a view is made of.
 fn discreet(name: &str, error: DataFusionError) -> DataFusionError {
-    match QueryError::from(error) {
+    external(unreadable(name, QueryError::from(error)))
+}
+
+/// What is said of a view that does not work to who may not know what it is made of.
+pub(super) fn unreadable(view: &str, error: QueryError) -> QueryError {
+    match error {
         QueryError::Invalid { .. } | QueryError::NotFound { .. } | QueryError::Catalog(_) => {
-            let message = format!("view '{name}' cannot be read at present; tell those who made it");
-            external(QueryError::Invalid { message })
+            let message = format!("view '{view}' cannot be read at present; tell those who made it");
+            QueryError::Invalid { message }
         }
-        other => external(other),
+        other => other,
     }
 }
 

@@ -31,7 +31,7 @@ use crate::auth::Reading;
 use crate::base::{Timestamp, suggestion};
 use crate::catalog::{CatalogSnapshot, Definition, MaterializedViewDefinition, Object, ObjectKind};
 use crate::rollup::Strategy;
-use crate::storage::{TableSnapshot, TableVersion, storable_type};
+use crate::storage::{StorageError, TableSnapshot, TableVersion, storable_type};
 
 /// What a name stands for while a statement is planned.
 pub(super) enum Relation {
@@ -265,18 +265,38 @@ impl Relations {
             // Made by another process a moment ago?
             catalog = engine.catalog.refresh().await?;
         }
+        loop {
+            let gone = match Self::pinned_by(engine, &catalog, wanted.clone(), viewer, oldest).await {
+                Err(QueryError::Storage(error @ StorageError::TableNotFound { .. })) => error,
+                pinned => return pinned,
+            };
+            // Dropped or replaced a moment ago?
+            let newer = engine.catalog.refresh().await?;
+            if newer.version == catalog.version {
+                return Err(gone.into());
+            }
+            catalog = newer;
+        }
+    }
+
+    async fn pinned_by(
+        engine: &Arc<Inner>,
+        catalog: &Arc<CatalogSnapshot>,
+        wanted: Vec<TableReference>,
+        viewer: &Viewer,
+        oldest: Option<Timestamp>,
+    ) -> Result<Self, QueryError> {
         let mut relations = Self { oldest, ..Self::empty(engine, catalog.clone(), viewer.clone()) };
         let (mut read, mut whole_views, mut recomputed) = (ToPin::default(), Vec::new(), HashSet::new());
         relations.follow(engine, wanted, |object| match (&object.definition, &object.table_path) {
             (Definition::View(view), _) => Found::View(view.query.clone()),
-            (Definition::MaterializedView(view), Some(_)) if viewer.is_restricted(&catalog, &object.name) => {
+            (Definition::MaterializedView(view), Some(_)) if viewer.is_restricted(catalog, &object.name) => {
                 recomputed.insert(object.name.clone());
                 Found::View(view.query.clone())
             }
             (Definition::MaterializedView(view), Some(path)) => {
                 let (name, path) = (object.name.clone(), path.clone());
-                match engine.designs.of(engine, &catalog, (&object.name, view)).as_deref().map(|found| &found.strategy)
-                {
+                match engine.designs.of(engine, catalog, (&object.name, view)).as_deref().map(|found| &found.strategy) {
                     Ok(Strategy::Incremental(design)) => {
                         read.views.push(ViewToPin { name, path, design: design.clone() });
                         Found::View(view.query.clone())
@@ -300,7 +320,7 @@ impl Relations {
             }
             (_, None) => Found::Nothing,
         })?;
-        let Pinned { tables, views, partitioned, seen } = pin(engine, &catalog, read, oldest).await?;
+        let Pinned { tables, views, partitioned, seen } = pin(engine, catalog, read, oldest).await?;
         let moments = seen.into_iter().chain(views.iter().filter_map(|view| view.as_of));
         relations.data_as_of = moments.fold(relations.data_as_of, Timestamp::min);
         relations.take(tables, &whole_views);
@@ -337,14 +357,16 @@ impl Relations {
             if !self.found.contains_key(&key(name)) {
                 continue;
             }
-            let kept = system::kept_view(engine, name, (&self.viewer, &self.catalog)).await?;
-            let Some(view) = kept else { continue };
+            let view = system::kept_view(engine, name, (&self.viewer, &self.catalog)).await?;
+            let Some(view) = view else { continue };
             self.hides_kept |= view.is_limited;
             for (hidden, rows) in view.tables {
                 self.found.insert(key(hidden), Relation::Table(provider_as_source(rows)));
             }
             let statement = Box::new(parse(&view.query)?);
-            self.found.insert(key(name), Relation::View { name: name.to_owned(), statement });
+            // Its whole name: a view of the user's may have the same one.
+            let whole = format!("{}.{name}", system::SYSTEM);
+            self.found.insert(key(name), Relation::View { name: whole, statement });
         }
         Ok(())
     }
@@ -391,9 +413,7 @@ impl Relations {
             let name = key.1.clone();
             match look(object) {
                 Found::Nothing => {}
-                Found::Relation(relation) => {
-                    self.found.insert(key, relation);
-                }
+                Found::Relation(relation) => drop(self.found.insert(key, relation)),
                 Found::View(query) => {
                     let statement = Box::new(parse(&query)?);
                     open.extend(references(&statement)?);

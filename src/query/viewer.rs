@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::Inner;
+use super::planner::unreadable;
 use super::running::{Principal, Run};
 use super::{QueryError, Session};
 use crate::auth::{Access, Allowance, Reading};
@@ -102,10 +103,15 @@ impl Viewer {
         self.access.as_ref().is_none_or(|access| access.sees_all())
     }
 
+    /// Whose statements wait and run beside each other.
+    pub(super) fn principal(&self) -> Option<Principal> {
+        self.access.as_ref().map(|access| Principal::of(access.identity()))
+    }
+
     /// Whether a statement that somebody runs, or ran, is this viewer's to know.
     pub(super) fn may_see_run(&self, run: &Run) -> bool {
         let Some(access) = &self.access else { return true };
-        access.may_administer() || run.caller == Some(Principal::of(access.identity()))
+        access.may_administer() || run.caller == self.principal()
     }
 
     /// "Not found", with a suggestion among what the viewer may see.
@@ -113,6 +119,14 @@ impl Viewer {
         let known = catalog.relations.keys().map(String::as_str).filter(|name| self.may_see(name));
         let hint = suggestion(relation, known);
         QueryError::NotFound { message: format!("table or view '{relation}' not found{hint}") }
+    }
+
+    /// What this viewer is told of a relation that cannot be planned: the names below it are for those who make views.
+    pub(super) fn told(&self, error: QueryError, relation: &str, catalog: &CatalogSnapshot) -> QueryError {
+        match self.is_engineer() || !catalog.relations.contains_key(relation) {
+            true => error,
+            false => unreadable(relation, error),
+        }
     }
 
     /// How much the viewer may ask for.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Statement, Visit, Visitor};
 
 /// Relations named, and those that a `WITH` query names as often as it is named itself.
 pub(super) fn relations_read(statement: &Statement) -> u64 {
@@ -36,7 +36,7 @@ impl Visitor for Reader {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let name = self.open.last_mut().and_then(|above| above.coming.pop());
         let mut coming: Vec<String> =
-            query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| cte.alias.name.value.clone()).collect();
+            query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| folded(&cte.alias.name)).collect();
         coming.reverse();
         self.open.push(Scope { coming, name, ..Scope::default() });
         ControlFlow::Continue(())
@@ -56,14 +56,22 @@ impl Visitor for Reader {
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
         let name = match relation.0.as_slice() {
-            [only] => only.as_ident().map(|ident| ident.value.as_str()),
+            [only] => only.as_ident().map(folded),
             _ => None,
         };
-        let known = name.and_then(|name| self.open.iter().rev().find_map(|scope| scope.known.get(name)).copied());
+        let known = name.and_then(|name| self.open.iter().rev().find_map(|scope| scope.known.get(&name)).copied());
         if let Some(scope) = self.open.last_mut() {
             scope.read = scope.read.saturating_add(known.unwrap_or(0)).saturating_add(1);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The name as DataFusion's planner knows it: two that it takes for one are one here, and no others.
+fn folded(name: &Ident) -> String {
+    match name.quote_style {
+        None => name.value.to_ascii_lowercase(),
+        Some(_) => name.value.clone(),
     }
 }
 
@@ -94,6 +102,8 @@ mod tests {
             "y is x's own"
         );
         assert_eq!(read("SELECT * FROM (WITH x AS (SELECT * FROM a, b) SELECT * FROM x, x) AS d, x"), 7);
+        assert_eq!(read("WITH X AS (SELECT * FROM a, b) SELECT * FROM x, \"x\""), 6, "names are folded");
+        assert_eq!(read("WITH \"X\" AS (SELECT * FROM a, b), x AS (SELECT * FROM a) SELECT * FROM \"X\", X"), 5);
         assert_eq!(read("WITH RECURSIVE x AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM x) SELECT * FROM x"), 2);
         let doubling: String = (1..200).map(|n| format!(", c{n} AS (SELECT * FROM c{0}, c{0})", n - 1)).collect();
         assert_eq!(read(&format!("WITH c0 AS (SELECT * FROM a){doubling} SELECT * FROM c199")), u64::MAX);

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::logical_expr::{Expr, LogicalPlan, cast};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::identity;
 use super::normalize::without_alias;
 use super::partials::column;
 use super::parts::{Part, StoredPart, parts_of_all};
@@ -15,7 +16,7 @@ use super::time::{TimeKey, UTC};
 /// Opens every name that no user may give.
 const RESERVED: &str = "__adlake_";
 /// Counts up when the meaning of stored columns changes, so that old ones are not taken for new ones.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Columns the options name, in their order. (Rollup knows no storage; transforms of partitions stay outside.)
 #[derive(Clone, Debug, Default)]
@@ -212,9 +213,9 @@ fn is_text(data_type: &DataType) -> bool {
 
 fn fingerprint(question: &Question, keys: &[String], parts: &[StoredPart]) -> u64 {
     let mut text = format!("{FORMAT}\n{}\n{:?}\n", question.source, keys);
-    let optional = |expr: &Option<Expr>| expr.as_ref().map(ToString::to_string).unwrap_or_default();
+    let optional = |expr: &Option<Expr>| expr.as_ref().map(identity::of_expr).unwrap_or_default();
     for expr in question.filters.iter().chain(&question.keys) {
-        text.push_str(&format!("{expr}\n"));
+        text.push_str(&format!("{}\n", identity::of_expr(expr)));
     }
     for StoredPart { part, data_type, column } in parts {
         let (argument, filter) = (optional(&part.argument), optional(&part.filter));

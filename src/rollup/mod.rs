@@ -28,6 +28,7 @@ mod dirty;
 mod express;
 mod functions;
 mod groups;
+mod identity;
 mod joins;
 mod late;
 mod lineage;

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, NullEquality, Result, plan_err};
+use datafusion::common::{Column, Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::Scan;
 use super::bounds::Sides;
+use super::identity;
 use super::lineage::{Kinds, Lineage, Needed, Relations};
 use super::obstacle::Obstacle;
 use super::offset::{Offset, Shape};
@@ -27,7 +28,7 @@ use super::times::Times;
 use crate::base::Timestamp;
 
 /// Counts up when what is stored for a query changes, so that old rows are not taken for new ones.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// How the rows of a view are told apart by time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +63,7 @@ impl PartitionDesign {
     }
 
     fn new(plan: &LogicalPlan, (index, grain): (usize, Grain), lineage: Lineage) -> Self {
-        let (shown, nulls) = (plan.display_indent(), nulls_meet(plan));
-        let text = format!("{FORMAT}\n{shown}\n{nulls:?}\n{index} {grain:?} {lineage:?}");
+        let text = format!("{FORMAT}\n{}\n{index} {grain:?} {lineage:?}", identity::of_plan(plan));
         let key = plan.schema().field(index).name().clone();
         let columns = Arc::new(plan.schema().as_arrow().clone());
         Self { index, key, grain, lineage, columns, fingerprint: xxh3_64(text.as_bytes()) }
@@ -243,15 +243,6 @@ pub fn as_columns(plan: LogicalPlan, columns: &Schema) -> Result<LogicalPlan> {
     });
     let named = named.collect::<Vec<_>>();
     LogicalPlanBuilder::from(plan).project(named)?.build()
-}
-
-/// What a plan does not show of its joins: whether two NULLs meet, and whether one of them makes NOT IN be NULL.
-fn nulls_meet(plan: &LogicalPlan) -> Vec<(NullEquality, bool)> {
-    let below = plan.inputs().into_iter().flat_map(nulls_meet);
-    match plan {
-        LogicalPlan::Join(join) => [(join.null_equality, join.null_aware)].into_iter().chain(below).collect(),
-        _ => below.collect(),
-    }
 }
 
 /// Columns that rows can be told apart by.

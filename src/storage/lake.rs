@@ -3,9 +3,12 @@
 //! ```text
 //! <location>/tables/<path>/         one Delta table: Parquet files and _delta_log/
 //! <location>/documents/<name>/      versions of one small document
+//! <location>/dropped/               which tables were dropped whose files are still there
 //! ```
 //!
 //! Not here: which tables there are (the catalog knows), what is in them (`table`).
+
+mod dropped;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -169,9 +172,18 @@ impl Lake {
         }
     }
 
-    /// Deletes the table's files, the log first. The caller has already removed it from the catalog. Commits under way end
-    /// before, later ones are refused as `TableNotFound`: none lands in a table made at the same path meanwhile.
+    /// Deletes the table's files, the log first. The caller has already removed it from the catalog, or never put it there; see
+    /// [`Lake::drop_table`] for one that may be read. Commits under way end before, later ones are refused as `TableNotFound`:
+    /// none lands in a table made at the same path meanwhile.
     pub async fn delete_table(&self, path: &str) -> Result<(), StorageError> {
+        self.retired(path, self.delete_files(path)).await
+    }
+
+    /// Does `work`, which takes a table away, when that takes no more commits, and forgets the table then.
+    async fn retired<F>(&self, path: &str, work: F) -> Result<(), StorageError>
+    where
+        F: Future<Output = Result<(), StorageError>>,
+    {
         // Whoever opens the path until its files are gone gets this one, which takes no commits.
         let cell = self.shared.tables.lock().entry(path.to_owned()).or_default().clone();
         let open = || async { Ok::<_, StorageError>(Arc::new(Table::open(self.table_parts(path)?).await?)) };
@@ -179,12 +191,12 @@ impl Lake {
             Ok(table) => table.retire().await,
             Err(error) => tracing::debug!(table = path, %error, "a table that cannot be opened is dropped"),
         }
-        let deleted = self.delete_files(path).await;
+        let done = work.await;
         let mut tables = self.shared.tables.lock();
         if tables.get(path).is_some_and(|present| Arc::ptr_eq(present, &cell)) {
             tables.remove(path);
         }
-        deleted
+        done
     }
 
     async fn delete_files(&self, path: &str) -> Result<(), StorageError> {
@@ -222,7 +234,8 @@ impl Lake {
         let base = if base.is_empty() { "table".to_owned() } else { base };
         let mut path = base.clone();
         let mut next = 2u64;
-        while self.has_files(&table_folder(&path)).await? {
+        // In this order: a table is noted as dropped before its files go.
+        while self.has_files(&table_folder(&path)).await? || self.dropped_paths().await?.contains(&path) {
             path = format!("{base}.{next}");
             next += 1;
         }

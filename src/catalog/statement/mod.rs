@@ -32,6 +32,7 @@ mod spelling;
 mod table_options;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod types;
 mod view_options;
 
@@ -48,6 +49,7 @@ pub use security::{
     Granted, GrantedOn, GrantedTo, MaskWord, NewTokenOptions, PrivilegeWord, SecurityStatement, TokenUse, UserOptions,
     redacted,
 };
+pub use tokens::tokens;
 
 /// One parsed statement.
 #[derive(Clone, Debug)]

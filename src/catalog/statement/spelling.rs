@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::cursor::{is_word, offsets, tokenize};
+use super::cursor::is_word;
+use super::tokens::tokens;
 
 const CURRENT_USER: &str = "current_user";
 
@@ -13,16 +14,9 @@ pub fn spelled(sql: &str) -> Cow<'_, str> {
     if !sql.to_ascii_lowercase().contains(CURRENT_USER) {
         return sql.into();
     }
-    let Ok(tokens) = tokenize(sql) else { return sql.into() };
-    let places = offsets(sql, &tokens);
-    let meaning: Vec<(usize, &Token)> = places
-        .iter()
-        .zip(&tokens)
-        .map(|(place, token)| (*place, &token.token))
-        .filter(|(_, token)| !matches!(token, Token::Whitespace(_)))
-        .collect();
+    let Some(tokens) = tokens(sql) else { return sql.into() };
     let mut text = sql.to_owned();
-    for three in meaning.windows(3) {
+    for three in tokens.windows(3) {
         if let [(_, name), (open, Token::LParen), (close, Token::RParen)] = three
             && is_word(name, CURRENT_USER)
         {

@@ -137,7 +137,7 @@ async fn priced(
             Values::Given => rows_of(state, &base, question.filters.iter()).map_or(all, |rows| rows as f64),
             Values::StandIns => all,
         };
-        let now = match cheapest(engine, state, question, (snapshot, catalog), None).await? {
+        let now = match cheapest(engine, state, question, (snapshot, catalog), None).await {
             Some(view) => {
                 let rows = match asked.values {
                     Values::Given => view.rows_left(),

@@ -41,7 +41,7 @@ pub(in crate::query) async fn apply(engine: &Arc<Inner>, plan: Plan) -> Result<A
     };
     match edited {
         Ok(after) => {
-            delete(engine, unused(&plan)).await;
+            drop_tables(engine, unused(&plan)).await;
             Ok(after)
         }
         Err(error) => {
@@ -162,11 +162,25 @@ fn unused(plan: &Plan) -> impl Iterator<Item = String> {
     })
 }
 
+/// Takes tables away that nothing in the catalog names any more; statements that read them read on.
+pub(super) async fn drop_tables(engine: &Inner, paths: impl Iterator<Item = String>) {
+    for path in paths {
+        if let Err(error) = engine.lake.drop_table(&path).await {
+            remain(&path, &error);
+        }
+    }
+}
+
+/// Deletes tables that the catalog has never named.
 pub(super) async fn delete(engine: &Inner, paths: impl Iterator<Item = String>) {
     for path in paths {
         if let Err(error) = engine.lake.delete_table(&path).await {
-            let error = crate::base::error::chain(&error);
-            tracing::warn!(path, error, "files of a dropped table remain; they are not read any more");
+            remain(&path, &error);
         }
     }
+}
+
+fn remain(path: &str, error: &StorageError) {
+    let error = crate::base::error::chain(error);
+    tracing::warn!(path, error, "files of a dropped table remain; they are not read any more");
 }

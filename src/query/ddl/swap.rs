@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::apply::{delete, is_certain, make_table, table_spec};
+use super::apply::{delete, drop_tables, is_certain, make_table, table_spec};
 use super::check::check;
 use super::proposal::Proposal;
 use crate::base::Timestamp;
@@ -59,7 +59,7 @@ pub(in crate::query) async fn replace_table(engine: &Arc<Inner>, beside: &Object
     };
     match engine.catalog.edit(edit).await.map_err(QueryError::from) {
         Ok(_) => {
-            delete(engine, before.table_path.clone().into_iter()).await;
+            drop_tables(engine, before.table_path.clone().into_iter()).await;
             Ok(())
         }
         Err(error) => {

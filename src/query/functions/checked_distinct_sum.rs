@@ -1,4 +1,4 @@
-//! `sum(DISTINCT …)` of integers: each value once, added in 128 bits, and the total must fit the result type.
+//! `sum(DISTINCT …)` of integers and decimals: each value once, added in 128 bits, and the total must fit the result type.
 //!
 //! Partial states are the values themselves, as DataFusion's own distinct sum sends them. Values are counted, so that one
 //! that leaves a sliding window stays in the sum while another of it is inside. `avg(DISTINCT …)` divides the same total.
@@ -15,9 +15,9 @@ use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Accumulator;
 
-use super::checked_sum::scalar;
+use super::checked_sum::{scalar, too_large};
 
-/// See the module. `T` is `Int64Type` or `UInt64Type`, as `data_type` is.
+/// See the module. `T` is `Int64Type`, `UInt64Type` or `Decimal128Type`, as `data_type` is.
 #[derive(Debug)]
 pub(super) struct DistinctTotal<T: ArrowPrimitiveType> {
     /// How often each value is there; never zero.
@@ -27,7 +27,12 @@ pub(super) struct DistinctTotal<T: ArrowPrimitiveType> {
 
 impl<T: ArrowPrimitiveType> DistinctTotal<T> {
     pub fn new() -> Self {
-        Self { counts: HashMap::new(), data_type: T::DATA_TYPE }
+        Self::of(T::DATA_TYPE)
+    }
+
+    /// Of decimals: whose total is of this type, which has the scale of the values.
+    pub(super) fn of(data_type: DataType) -> Self {
+        Self { counts: HashMap::new(), data_type }
     }
 }
 
@@ -37,11 +42,13 @@ where
     T::Native: Eq + Hash,
 {
     /// The sum of the values, and how many they are.
-    pub(super) fn total(&self) -> (i128, u64)
+    pub(super) fn total(&self) -> Result<(i128, u64)>
     where
         T::Native: Into<i128>,
     {
-        (self.counts.keys().map(|value| (*value).into()).sum(), self.counts.len() as u64)
+        let mut values = self.counts.keys().map(|value| -> i128 { (*value).into() });
+        let total = values.try_fold(0_i128, i128::checked_add).ok_or_else(|| too_large(&self.data_type))?;
+        Ok((total, self.counts.len() as u64))
     }
 
     fn add(&mut self, values: &ArrayRef) {
@@ -78,7 +85,7 @@ where
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let (total, count) = self.total();
+        let (total, count) = self.total()?;
         scalar((count > 0).then_some(total), &self.data_type)
     }
 
@@ -88,6 +95,7 @@ where
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let values = PrimitiveArray::<T>::from_iter_values(self.counts.keys().copied());
+        let values = values.with_data_type(self.data_type.clone());
         Ok(vec![SingleRowListArrayBuilder::new(Arc::new(values)).build_list_scalar()])
     }
 

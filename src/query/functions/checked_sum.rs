@@ -1,7 +1,9 @@
-//! `sum` that never wraps: integers are added in 128 bits and the total must fit the result type.
+//! `sum` that never wraps: integers and decimals are added in 128 bits and the total must fit the result type.
 //!
-//! Partial sums travel as `DECIMAL(38, 0)`, so the answer does not depend on how rows were divided among threads, and a
-//! sum that leaves the range on the way and comes back is right. Every other type is DataFusion's own `sum`.
+//! Partial sums of integers travel as `DECIMAL(38, 0)`, so the answer does not depend on how rows were divided among threads,
+//! and a sum that leaves the range on the way and comes back is right; those of decimals travel as the result, and only one
+//! that leaves 128 bits on the way (1.7 · 10³⁸ units) is an error though it may come back. Every other type is DataFusion's
+//! own `sum`.
 //! The same totals serve sums that are stored in parts (`partial_sum`) and averages (`exact_average`).
 
 use std::mem::{size_of, size_of_val};
@@ -27,7 +29,8 @@ use super::checked_distinct_sum::DistinctTotal;
 /// The type of totals on their way.
 pub(super) const TOTAL: DataType = DataType::Decimal128(38, 0);
 
-/// What a sum adds, and the type its total must fit: each one of BIGINT, unsigned BIGINT and [`TOTAL`].
+/// What a sum adds, and the type its total must fit: each one of BIGINT, unsigned BIGINT and a decimal of 128 bits. Decimals
+/// on both sides have one scale.
 #[derive(Clone, Debug)]
 pub(super) struct SumTypes {
     pub input: DataType,
@@ -38,9 +41,17 @@ impl SumTypes {
     fn same(data_type: DataType) -> Self {
         Self { input: data_type.clone(), result: data_type }
     }
+
+    /// The type of totals on their way.
+    fn state(&self) -> DataType {
+        match &self.result {
+            decimal @ DataType::Decimal128(..) => decimal.clone(),
+            _ => TOTAL,
+        }
+    }
 }
 
-/// Replaces DataFusion's `sum`, whose 64-bit accumulators wrap around.
+/// Replaces DataFusion's `sum`, whose accumulators wrap around.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct CheckedSum {
     inner: Sum,
@@ -52,8 +63,12 @@ impl CheckedSum {
     }
 }
 
-pub(super) fn is_checked(result: &DataType) -> bool {
+pub(super) fn is_integer(result: &DataType) -> bool {
     matches!(result, DataType::Int64 | DataType::UInt64)
+}
+
+fn is_checked(result: &DataType) -> bool {
+    is_integer(result) || matches!(result, DataType::Decimal128(..))
 }
 
 /// For one group or a window; `None` = DataFusion's own.
@@ -61,6 +76,7 @@ fn accumulator(result: &DataType, is_distinct: bool) -> Option<Box<dyn Accumulat
     match (result, is_distinct) {
         (DataType::Int64, true) => Some(Box::new(DistinctTotal::<Int64Type>::new())),
         (DataType::UInt64, true) => Some(Box::new(DistinctTotal::<UInt64Type>::new())),
+        (DataType::Decimal128(..), true) => Some(Box::new(DistinctTotal::<Decimal128Type>::of(result.clone()))),
         (checked, false) if is_checked(checked) => Some(Box::new(Total::new(SumTypes::same(checked.clone())))),
         _ => None,
     }
@@ -89,7 +105,10 @@ impl AggregateUDFImpl for CheckedSum {
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         // The state of a distinct sum is a list of its values, here as there.
         match is_checked(args.return_type()) && !args.is_distinct {
-            true => Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), TOTAL, true))]),
+            true => {
+                let state = SumTypes::same(args.return_type().clone()).state();
+                Ok(vec![Arc::new(Field::new(format_state_name(args.name, "sum"), state, true))])
+            }
             false => self.inner.state_fields(args),
         }
     }
@@ -133,9 +152,9 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// The sum of the non-null values of a batch. Halves are added apart so that the loop needs no 128-bit arithmetic: both
+/// The sum of the non-null values of a batch; `Err` beyond 128 bits, of the type that the total was to fit. Halves are added apart so that the loop needs no 128-bit arithmetic: both
 /// stay within 64 bits for any batch below 2³¹ rows.
-fn batch_total(values: &ArrayRef, data_type: &DataType) -> Result<i128> {
+fn batch_total(values: &ArrayRef, types: &SumTypes) -> Result<i128> {
     fn signed(values: &Int64Array) -> i128 {
         let (mut high, mut low) = (0_i64, 0_u64);
         let mut add = |value: i64| {
@@ -151,38 +170,39 @@ fn batch_total(values: &ArrayRef, data_type: &DataType) -> Result<i128> {
     fn unsigned(values: &UInt64Array) -> i128 {
         values.iter().flatten().map(i128::from).sum()
     }
-    match data_type {
-        DataType::Decimal128(..) => decimals_total(values),
+    match types.input {
+        DataType::Decimal128(..) => decimals_total(values, &types.state()),
         DataType::UInt64 => Ok(unsigned(values.as_primitive::<UInt64Type>())),
         _ => Ok(signed(values.as_primitive::<Int64Type>())),
     }
 }
 
-fn decimals_total(values: &ArrayRef) -> Result<i128> {
+fn decimals_total(values: &ArrayRef, data_type: &DataType) -> Result<i128> {
     let mut values = values.as_primitive::<Decimal128Type>().iter().flatten();
-    values.try_fold(0_i128, i128::checked_add).ok_or_else(|| too_large(&TOTAL))
+    values.try_fold(0_i128, i128::checked_add).ok_or_else(|| too_large(data_type))
 }
 
-fn too_large(data_type: &DataType) -> DataFusionError {
+pub(super) fn too_large(data_type: &DataType) -> DataFusionError {
     match data_type {
         DataType::Decimal128(..) => exec_datafusion_err!("sum is out of the range of {data_type}"),
         _ => exec_datafusion_err!("sum is out of the range of {data_type}; use sum(CAST(x AS DECIMAL(38, 0)))"),
     }
 }
 
-/// The total, when it has at most 38 digits.
-fn as_decimal(total: i128) -> Result<i128> {
-    match total.unsigned_abs() < 10_u128.pow(38) {
+/// The total, when it has at most as many digits as the type.
+fn as_decimal(total: i128, precision: u8, data_type: &DataType) -> Result<i128> {
+    match 10_u128.checked_pow(u32::from(precision)).is_none_or(|end| total.unsigned_abs() < end) {
         true => Ok(total),
-        false => Err(too_large(&TOTAL)),
+        false => Err(too_large(data_type)),
     }
 }
 
 /// The sum as a value of the result type; `None` is NULL.
 pub(super) fn scalar(total: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
     match (total, data_type) {
-        (total, DataType::Decimal128(..)) => {
-            Ok(ScalarValue::Decimal128(total.map(as_decimal).transpose()?, DECIMAL128_MAX_PRECISION, 0))
+        (total, DataType::Decimal128(precision, scale)) => {
+            let total = total.map(|total| as_decimal(total, *precision, data_type)).transpose()?;
+            Ok(ScalarValue::Decimal128(total, *precision, *scale))
         }
         (None, DataType::UInt64) => Ok(ScalarValue::UInt64(None)),
         (None, _) => Ok(ScalarValue::Int64(None)),
@@ -217,13 +237,13 @@ impl Total {
 
     /// Adds totals of other parts, which hold `count` values.
     pub(super) fn merge(&mut self, totals: &ArrayRef, count: u64) -> Result<()> {
-        self.add(decimals_total(totals)?)?;
+        self.add(decimals_total(totals, &self.types.state())?)?;
         self.count += count;
         Ok(())
     }
 
     fn add(&mut self, part: i128) -> Result<()> {
-        self.total = self.total.checked_add(part).ok_or_else(|| too_large(&TOTAL))?;
+        self.total = self.total.checked_add(part).ok_or_else(|| too_large(&self.types.state()))?;
         Ok(())
     }
 }
@@ -234,13 +254,13 @@ fn present(values: &ArrayRef) -> u64 {
 
 impl Accumulator for Total {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.add(batch_total(&values[0], &self.types.input)?)?;
+        self.add(batch_total(&values[0], &self.types)?)?;
         self.count += present(&values[0]);
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.add(-batch_total(&values[0], &self.types.input)?)?;
+        self.add(-batch_total(&values[0], &self.types)?)?;
         self.count -= present(&values[0]);
         Ok(())
     }
@@ -258,7 +278,11 @@ impl Accumulator for Total {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::Decimal128(self.known(), DECIMAL128_MAX_PRECISION, 0)])
+        let (precision, scale) = match self.types.result {
+            DataType::Decimal128(precision, scale) => (precision, scale),
+            _ => (DECIMAL128_MAX_PRECISION, 0),
+        };
+        Ok(vec![ScalarValue::Decimal128(self.known(), precision, scale)])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
@@ -305,7 +329,7 @@ impl GroupTotals {
             totals[group] = total;
             is_too_large |= overflows;
         });
-        if is_too_large { Err(too_large(&TOTAL)) } else { Ok(()) }
+        if is_too_large { Err(too_large(&self.types.state())) } else { Ok(()) }
     }
 }
 
@@ -353,9 +377,10 @@ impl GroupsAccumulator for GroupTotals {
         let totals = emit_to.take_needed(&mut self.totals);
         let nulls = self.seen.build(emit_to);
         match self.types.result {
-            DataType::Decimal128(..) => {
-                totals.iter().try_for_each(|total| as_decimal(*total).map(drop))?;
-                Ok(Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(TOTAL)))
+            DataType::Decimal128(precision, _) => {
+                let result = &self.types.result;
+                totals.iter().try_for_each(|total| as_decimal(*total, precision, result).map(drop))?;
+                Ok(Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(result.clone())))
             }
             DataType::UInt64 => narrow::<UInt64Type>(totals, nulls, &self.types.result),
             _ => narrow::<Int64Type>(totals, nulls, &self.types.result),
@@ -365,7 +390,7 @@ impl GroupsAccumulator for GroupTotals {
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let totals = emit_to.take_needed(&mut self.totals);
         let nulls = self.seen.build(emit_to);
-        Ok(vec![Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(TOTAL))])
+        Ok(vec![Arc::new(Decimal128Array::new(totals.into(), nulls).with_data_type(self.types.state()))])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
@@ -380,7 +405,7 @@ impl GroupsAccumulator for GroupTotals {
         };
         let (_, totals, _) = wide.into_parts();
         let kept = kept(&values[0], opt_filter);
-        Ok(vec![Arc::new(Decimal128Array::new(totals, kept).with_data_type(TOTAL))])
+        Ok(vec![Arc::new(Decimal128Array::new(totals, kept).with_data_type(self.types.state()))])
     }
 
     fn size(&self) -> usize {
@@ -428,5 +453,32 @@ mod tests {
             GroupTotals::new(SumTypes::same(DataType::Int64)).convert_to_state(&[values], Some(&filter)).unwrap();
         let state = state[0].as_primitive::<Decimal128Type>();
         assert_eq!(state.iter().collect::<Vec<_>>(), vec![Some(1), None, None]);
+    }
+
+    #[test]
+    fn decimals_leave_neither_128_bits_nor_their_digits() {
+        let large = 9 * 10_i128.pow(37);
+        let decimal = DataType::Decimal128(38, 2);
+        let values = |values: Vec<i128>| -> ArrayRef {
+            Arc::new(Decimal128Array::from(values).with_precision_and_scale(38, 2).unwrap())
+        };
+        let one = |given: Vec<i128>| {
+            let mut total = Total::new(SumTypes::same(decimal.clone()));
+            total.update_batch(&[values(given)])?;
+            total.evaluate()
+        };
+        let many = |given: Vec<i128>| {
+            let mut totals = GroupTotals::new(SumTypes::same(decimal.clone()));
+            totals.update_batch(&[values(given.clone())], &vec![0; given.len()], None, 1)?;
+            ScalarValue::try_from_array(&totals.evaluate(EmitTo::All)?, 0)
+        };
+        for given in [vec![large, large], vec![large, 10_i128.pow(37)], vec![-large, -large]] {
+            for answer in [one(given.clone()), many(given)] {
+                assert!(answer.unwrap_err().to_string().contains("out of the range of Decimal128(38, 2)"));
+            }
+        }
+        let back = || vec![large, 10_i128.pow(37), -large];
+        let right = ScalarValue::Decimal128(Some(10_i128.pow(37)), 38, 2);
+        assert_eq!([one(back()).unwrap(), many(back()).unwrap()], [right.clone(), right]);
     }
 }

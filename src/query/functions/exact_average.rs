@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
 };
 
 use super::checked_distinct_sum::DistinctTotal;
-use super::checked_sum::{GroupTotals, SumTypes, TOTAL, Total, is_checked, kept};
+use super::checked_sum::{GroupTotals, SumTypes, TOTAL, Total, is_integer, kept};
 use super::partial_sum::signed_integer;
 
 /// The one division. NULL over no values.
@@ -59,7 +59,7 @@ impl ExactAverage {
 
 /// The integers that are averaged here; `None` = DataFusion's own.
 fn integers(input: Option<&FieldRef>) -> Option<SumTypes> {
-    let input = input.map(|field| field.data_type()).filter(|input| is_checked(input))?;
+    let input = input.map(|field| field.data_type()).filter(|input| is_integer(input))?;
     Some(SumTypes { input: input.clone(), result: TOTAL })
 }
 
@@ -191,7 +191,7 @@ where
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let (total, count) = self.0.total();
+        let (total, count) = self.0.total()?;
         Ok(ScalarValue::Float64(quotient(total, count)))
     }
 

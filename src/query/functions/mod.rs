@@ -1,7 +1,8 @@
 //! Where our SQL differs from DataFusion's: integers never wrap, averages of integers are exact, timestamps are
-//! microseconds in UTC, `now()` is the engine's clock; and what DataFusion has not:
+//! microseconds in UTC, `now()` is the engine's clock, values do not grow without bounds; and what DataFusion has not:
 //! sketches, and the functions that plans of `rollup` call.
 
+mod bounded;
 mod caller;
 mod checked_arithmetic;
 mod checked_distinct_sum;
@@ -40,7 +41,8 @@ pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
     let of_caller =
         [caller::OfCaller::user(), caller::OfCaller::attribute()].map(|asked| Arc::new(ScalarUDF::from(asked)));
     let ours = [Arc::new(ScalarUDF::from(now::Now::new())), average()].into_iter().chain(of_caller);
-    ours.into_iter().chain(sketch::scalars().map(Arc::new)).collect()
+    let bounded = SessionStateDefaults::default_scalar_functions().into_iter().filter_map(bounded::bounded);
+    ours.chain(sketch::scalars().map(Arc::new)).chain(bounded).collect()
 }
 
 /// Our aggregate functions; those named as one of DataFusion's replace it.
@@ -91,6 +93,13 @@ pub(in crate::query) fn rollup(state: &SessionState) -> rollup::Functions {
         kll: sketching(sketch::kll()),
         hll_distinct: scalar(Arc::new(sketch::hll_distinct())),
     }
+}
+
+/// Whether an aggregate or window function may answer otherwise over the same rows: it keeps some of them by chance, or takes
+/// them in the order in which threads bring them.
+pub(in crate::query) fn depends_on_chance(name: &str) -> bool {
+    const BY_ORDER: [&str; 3] = ["approx_median", "approx_percentile_cont", "approx_percentile_cont_with_weight"];
+    sketch::kll().iter().any(|sketch| sketch.name() == name) || BY_ORDER.contains(&name)
 }
 
 /// Rewrites that hold for every statement.

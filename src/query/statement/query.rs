@@ -21,6 +21,7 @@ use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
 use crate::query::digest::plan_digest;
 use crate::query::engine::{Inner, PinnedQuery};
+use crate::query::functions::depends_on_chance;
 use crate::query::inference::settle;
 use crate::query::leak::{Guard, careful, guarded};
 use crate::query::params::{self, may_have_parameters};
@@ -194,15 +195,19 @@ pub(super) async fn with_guard(
     }
 }
 
-/// Whether no function of the query, its views included, answers otherwise at another time: `now()`, `random()`.
+/// Whether no function of the query, its views included, answers otherwise at another time or by chance: `now()`, `random()`,
+/// `kll_sketch`.
 fn is_repeatable(plan: &LogicalPlan) -> Result<bool, QueryError> {
     let mut is_repeatable = true;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
-                if let Expr::ScalarFunction(call) = part {
-                    is_repeatable &= call.func.signature().volatility == Volatility::Immutable;
-                }
+                is_repeatable &= match part {
+                    Expr::ScalarFunction(call) => call.func.signature().volatility == Volatility::Immutable,
+                    Expr::AggregateFunction(call) => !depends_on_chance(call.func.name()),
+                    Expr::WindowFunction(call) => !depends_on_chance(call.fun.name()),
+                    _ => true,
+                };
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -270,7 +275,13 @@ pub(super) async fn prepare(
     viewer: &Viewer,
 ) -> Result<Prepared, QueryError> {
     let statement = parse(sql)?;
-    let relations = Relations::pinned(engine, references(&statement)?, viewer).await?;
+    let names = references(&statement)?;
+    // Planning may take as long as running, with as many views.
+    let _turn = match needs_no_turn(&statement) {
+        true => None,
+        false => Some(engine.admission.enter(&viewer.principal()).await?),
+    };
+    let relations = Relations::pinned(engine, names, viewer).await?;
     let state = engine.shared.state_for(viewer, engine.clock.now());
     let params = params.clone();
     let planning = async move {

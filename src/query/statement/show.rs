@@ -94,7 +94,10 @@ fn described(engine: &Arc<Inner>, name: &str, viewer: &Viewer) -> Result<String,
     if schema == PUBLIC && !viewer.may_see(table) {
         return Err(viewer.not_found(table, &catalog));
     }
-    engine.columns.check(engine, schema, table)?;
+    engine.columns.check(engine, schema, table).map_err(|error| match schema {
+        PUBLIC => viewer.told(error, table, &catalog),
+        _ => error,
+    })?;
     let definition =
         (schema == PUBLIC).then(|| catalog.relations.get(table)).flatten().map(|object| &object.definition);
     let columns = "c.column_name, c.data_type, c.is_nullable";

@@ -15,7 +15,7 @@ use super::designs::Rewriter;
 use super::estimate::{rows_of, rows_of_pieces};
 use super::pin::{PinnedView, ViewToPin, pin_at};
 use super::reading::scans;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, chain};
 use crate::catalog::CatalogSnapshot;
 use crate::query::QueryError;
 use crate::query::engine::Inner;
@@ -49,19 +49,17 @@ impl Candidate {
 }
 
 /// The cheapest of the views that cover `question`, if it reads fewer rows than `source`, which the statement has pinned.
-/// Its rows may be true for a moment as early as `oldest`.
-///
-/// # Errors
-/// Tables of views that cannot be opened.
+/// Its rows may be true for a moment as early as `oldest`. A view that cannot be opened, as one that was dropped a moment ago,
+/// answers nothing.
 pub(in crate::query) async fn cheapest(
     engine: &Arc<Inner>,
     state: &SessionState,
     question: &Question,
     (source, catalog): (&Arc<TableSnapshot>, &Arc<CatalogSnapshot>),
     oldest: Option<Timestamp>,
-) -> Result<Option<Candidate>, QueryError> {
+) -> Option<Candidate> {
     let base = Scan { table: question.source.as_str().into(), source: provider_as_source(source.provider()) };
-    let covering = covering(engine, question, &base, catalog).await?;
+    let covering = covering(engine, question, &base, catalog).await;
     let mut rows_of_base: Option<Option<u64>> = None;
     let mut best: Option<Candidate> = None;
     let mut compared = 0;
@@ -73,7 +71,14 @@ pub(in crate::query) async fn cheapest(
         }
         // Edges are read from the source as it is: beside them, stored rows of an earlier moment would be rows of no moment.
         let oldest = oldest.filter(|_| cover.edges.is_none());
-        let pinned = pin_at(engine, catalog, view, source, oldest).await?;
+        let name = view.name.clone();
+        let pinned = match pin_at(engine, catalog, view, source, oldest).await {
+            Ok(pinned) => pinned,
+            Err(error) => {
+                unusable(&name, &error);
+                continue;
+            }
+        };
         let Some(stored) = &pinned.stored else { continue };
         let rows = stored.row_count() + pinned.lacks.rows();
         if rows >= source.row_count() {
@@ -89,26 +94,29 @@ pub(in crate::query) async fn cheapest(
             best = Some(Candidate { name, pieces, functions, as_of, cost });
         }
     }
-    Ok(best)
+    best
 }
 
 /// Views that cover the question and the rows they store as far as that is known here, those with the fewest first.
-///
-/// # Errors
-/// Tables of views that cannot be opened.
 async fn covering(
     engine: &Arc<Inner>,
     question: &Question,
     base: &Scan,
     catalog: &Arc<CatalogSnapshot>,
-) -> Result<Vec<(u64, ViewToPin, Cover)>, QueryError> {
+) -> Vec<(u64, ViewToPin, Cover)> {
     let mut covering = Vec::new();
     for (view, cover) in covers(engine, question, base, catalog) {
-        let stored_rows = engine.lake.open_table(&view.path).await?.current().row_count();
-        covering.push((stored_rows, view, cover));
+        match engine.lake.open_table(&view.path).await {
+            Ok(table) => covering.push((table.current().row_count(), view, cover)),
+            Err(error) => unusable(&view.name, &error.into()),
+        }
     }
     covering.sort_by_key(|(stored_rows, ..)| *stored_rows);
-    Ok(covering)
+    covering
+}
+
+fn unusable(view: &str, error: &QueryError) {
+    tracing::debug!(view, error = %chain(error), "a view that would answer a query cannot be opened");
 }
 
 fn covers(

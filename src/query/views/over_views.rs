@@ -45,7 +45,7 @@ pub(super) async fn over_views(
         let asked = Asked::Alone(question);
         let question = asked.question();
         let Some(source) = relations.snapshot(&question.source) else { continue };
-        let best = cheapest(engine, state, question, (source, relations.catalog()), relations.oldest).await?;
+        let best = cheapest(engine, state, question, (source, relations.catalog()), relations.oldest).await;
         let Some(best) = best.filter(|best| best.rows() <= named) else { continue };
         let answered = answered(relations, (whole, &asked), best)?;
         let with_view = rollup::replace(plan.clone(), &aggregate, &answered.answer)?;

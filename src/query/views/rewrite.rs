@@ -102,7 +102,7 @@ pub(in crate::query) async fn rewritten(
         for asked in asked {
             let question = asked.question();
             let Some(source) = relations.snapshot(&question.source) else { continue };
-            let Some(best) = cheapest(engine, state, question, (source, relations.catalog()), relations.oldest).await?
+            let Some(best) = cheapest(engine, state, question, (source, relations.catalog()), relations.oldest).await
             else {
                 continue;
             };

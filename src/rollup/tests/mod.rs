@@ -7,6 +7,7 @@ mod chance;
 mod covers;
 mod groups;
 mod groups_at_random;
+mod identities;
 mod lab;
 mod lineages;
 mod questions;

@@ -17,10 +17,15 @@ const SHOWN: usize = 3;
 /// One line when all is well, otherwise one per table that is not.
 pub(super) async fn check(lake: &Lake, store: &Arc<dyn ObjectStore>) -> Vec<Check> {
     const NAME: &str = "tables";
-    let names = match names(store).await {
+    let fix = "allow listing, then run this again";
+    let mut names = match names(store).await {
         Ok(names) => names,
-        Err(error) => return vec![Check::fail(NAME, chain(&error), "allow listing, then run this again")],
+        Err(error) => return vec![Check::fail(NAME, chain(&error), fix)],
     };
+    match lake.dropped_paths().await {
+        Ok(dropped) => names.retain(|name| !dropped.contains(name)),
+        Err(error) => return vec![Check::fail(NAME, error.public_message(), fix)],
+    }
     let mut checks = Vec::new();
     let (mut versions, mut files, mut unused) = (0, 0, 0);
     for name in &names {

@@ -31,7 +31,7 @@ pub struct MaintenanceConfig {
     pub log_cleanup_every: Span,
     pub log_retention: Span,
     pub retention_every: Span,
-    /// The shortest `RETAIN` a `VACUUM` statement may ask for.
+    /// The shortest `RETAIN` a `VACUUM` statement may ask for, and how long files of dropped tables stay.
     pub retain_min: Span,
     /// After an error the same work on the same table waits this long.
     pub retry_after: Span,

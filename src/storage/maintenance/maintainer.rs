@@ -17,6 +17,9 @@ use crate::storage::table::{CompactionLimits, CompactionTask, Eagerness, Rewrite
 use crate::storage::{Lake, StorageError, Table};
 use crate::telemetry::metrics;
 
+/// Between two looks for dropped tables: each lists a folder.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
 /// A table to be kept in shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
@@ -51,6 +54,8 @@ pub struct Maintainer {
     turn: tokio::sync::Mutex<()>,
     /// When work comes next; absent = now.
     due: Mutex<BTreeMap<(String, Work), Timestamp>>,
+    /// When dropped tables are looked for next.
+    sweep_due: Mutex<Timestamp>,
 }
 
 impl Maintainer {
@@ -66,8 +71,8 @@ impl Maintainer {
     ) -> Result<Arc<Self>, StorageError> {
         config.check()?;
         let target_bytes = lake.target_file_bytes();
-        let (turn, due) = (tokio::sync::Mutex::default(), Mutex::default());
-        Ok(Arc::new(Self { lake, config, target_bytes, clock, task, turn, due }))
+        let (turn, due, sweep_due) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::new(clock.now()));
+        Ok(Arc::new(Self { lake, config, target_bytes, clock, task, turn, due, sweep_due }))
     }
 
     /// Time between two looks at all tables; `None` when tables are not to be changed by themselves.
@@ -110,6 +115,20 @@ impl Maintainer {
         }
         self.tell_files(&table);
         more
+    }
+
+    /// Deletes files of tables that were dropped `maintenance.retain_min` ago, but of none among `subjects`. Errors are logged,
+    /// and it is tried again later.
+    pub async fn sweep(&self, subjects: &[Subject]) {
+        let now = self.clock.now();
+        if now < *self.sweep_due.lock() {
+            return;
+        }
+        *self.sweep_due.lock() = now.plus(SWEEP_EVERY);
+        let named = subjects.iter().map(|subject| subject.path.as_str()).collect();
+        if let Err(error) = self.lake.sweep(self.config.retain_min.duration(), &named).await {
+            tracing::warn!(error = %crate::base::chain(&error), "files of dropped tables remain; they are not read any more");
+        }
     }
 
     /// Forgets tables that are no more.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use adlake::catalog::{CatalogSnapshot, Definition, Edit, Object, ViewDefinition};
+
 use super::*;
 
 #[tokio::test]
@@ -262,6 +264,32 @@ async fn the_text_of_an_endpoint_is_for_engineers_who_see_all_it_reads() {
         let lists = server.over_http(&authorization, shown).await;
         assert_eq!(lists.contains("FROM secret"), ["admin", "eve"].contains(&who), "{who}: {lists}");
         assert_eq!(lists.contains("FROM sales"), who == "admin", "{who}: {lists}");
+    }
+    server.stop().await;
+}
+
+/// As one that was made by an earlier version of the program.
+#[tokio::test]
+async fn a_view_that_no_longer_works_does_not_say_what_it_is_made_of() {
+    let server = Guarded::with_people().await;
+    server.run("CREATE VIEW peek AS SELECT x FROM secret").await;
+    server.run("GRANT SELECT ON VIEW peek TO ROLE partner").await;
+    let catalog = &server.running.app.catalog;
+    let broken = |base: &CatalogSnapshot| {
+        let mut view = Object::clone(base.relation("peek")?);
+        let query = "SELECT hidden_column FROM secret".to_owned();
+        view.sql = format!("CREATE VIEW peek AS {query}");
+        view.definition = Definition::View(ViewDefinition { query });
+        Ok(vec![Edit::Put(view)])
+    };
+    catalog.edit(broken).await.unwrap();
+    for sql in ["DESCRIBE peek", "SELECT * FROM peek"] {
+        let (status, problem) = server.http(&as_user("pat"), sql).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!(status, 400, "{sql}: {detail}");
+        assert_eq!(detail, "view 'peek' cannot be read at present; tell those who made it", "{sql}");
+        let (_, problem) = server.http(&as_user("eve"), sql).await;
+        assert!(problem["detail"].as_str().unwrap().contains("hidden_column"), "{sql}: {problem}");
     }
     server.stop().await;
 }

@@ -204,3 +204,37 @@ async fn a_dropped_insert_ends_and_is_listed() {
     tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
     assert_eq!(lab.rows("SELECT count(*) FROM t").await, ["0"]);
 }
+
+/// Constants are computed while planning, where no memory pool sees them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_do_not_grow_beyond_memory() {
+    let lab = Lab::open().await;
+    lab.run("CREATE TABLE t (text VARCHAR, n BIGINT)").await;
+    lab.run("INSERT INTO t VALUES ('x', 2000000000)").await;
+    for value in [
+        "range(0, 2000000000)",
+        "generate_series(0, 2000000000)",
+        "generate_series(2000000000, 0, -1)",
+        "range(DATE '0001-01-01', DATE '9999-01-01', INTERVAL '1 second')",
+        "generate_series(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '1 microsecond')",
+        "repeat('x', 2000000000)",
+        "lpad('x', 2000000000, 'y')",
+        "rpad('x', 2000000000)",
+        "array_repeat(1, 2000000000)",
+        "array_repeat([1, 2], 2000000000)",
+        "array_resize([1], 2000000000)",
+        "replace(repeat('a', 1000000), 'a', repeat('b', 1000000))",
+    ] {
+        let error = lab.error(&format!("SELECT {value}")).await;
+        assert!(error.starts_with("resource_exhausted:") && error.contains("more than 256 MiB"), "{value}: {error}");
+    }
+    for value in ["repeat(text, n)", "array_length(range(n))", "lpad(text, n)", "array_repeat(text, n)"] {
+        let error = lab.error(&format!("SELECT {value} FROM t")).await;
+        assert!(error.starts_with("resource_exhausted:"), "{value}: {error}");
+    }
+    let fine = "SELECT array_length(range(0, 1000000)), length(repeat('x', 1000000)), length(lpad('x', 1000, 'é')), \
+                array_length(array_repeat('a', 1000)), replace('abab', 'b', 'xyz'), \
+                array_length(generate_series(DATE '2026-01-01', DATE '2026-12-31', INTERVAL '1 day'))";
+    assert_eq!(lab.rows(fine).await, ["1000000|1000000|1000|1000|axyzaxyz|365"]);
+    assert_eq!(lab.rows("SELECT count(*) FROM generate_series(1, 3000000)").await, ["3000000"]);
+}

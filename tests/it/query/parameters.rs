@@ -160,6 +160,7 @@ async fn values_are_bound_with_casts() {
     let untyped = bound(&lab, "SELECT ? AS x", vec![ScalarValue::from(7_i64)]).await;
     assert_eq!(untyped.unwrap(), ["7"]);
     assert_eq!(bound(&lab, "SELECT '?' || ?", vec![ScalarValue::from("!")]).await.unwrap(), ["?!"]);
+    assert_eq!(bound(&lab, "SELECT E'it\\'s', ?", vec![ScalarValue::from("!")]).await.unwrap(), ["it's|!"]);
 }
 
 #[tokio::test]
@@ -213,6 +214,13 @@ async fn named_parameters_have_declared_types() {
     let missing = Params::Named(BTreeMap::from([("name".to_owned(), ScalarValue::from("a"))]));
     let request = Request { params: missing, declared, ..lab.request(sql) };
     assert_eq!(lab.try_request(request).await.err().unwrap().to_string(), "no value was given for parameter $from");
-    let undeclared = Request { params: values("a"), ..lab.request("SELECT id FROM t WHERE name = $name") };
-    assert_eq!(lab.try_request(undeclared).await.unwrap().rows, [["1"]]);
+    let by_name = "SELECT id FROM t WHERE name = $name";
+    let undeclared = Request { params: values("a"), ..lab.request(by_name) };
+    let error = lab.try_request(undeclared).await.err().unwrap().to_string();
+    assert_eq!(error, "statement has no parameter $from");
+    let named = Params::Named(BTreeMap::from([("name".to_owned(), ScalarValue::from("a"))]));
+    let request = Request { params: named.clone(), ..lab.request(by_name) };
+    assert_eq!(lab.try_request(request).await.unwrap().rows, [["1"]]);
+    let request = Request { params: named, ..lab.request("SELECT id FROM t") };
+    assert_eq!(lab.try_request(request).await.err().unwrap().to_string(), "statement has no parameter $name");
 }

@@ -86,14 +86,28 @@ async fn nothing_but_copy_and_landing_names_files() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plans_that_double_with_every_name_are_refused() {
     let lab = Lab::open().await;
-    let mut sql = "WITH c0 AS (SELECT 1 AS a)".to_owned();
-    for level in 1..=60 {
-        let below = level - 1;
-        sql.push_str(&format!(", c{level} AS (SELECT * FROM c{below} UNION ALL SELECT * FROM c{below})"));
+    let doubling = |name: &str| {
+        let mut sql = format!("WITH {name}0 AS (SELECT 1 AS a)");
+        for level in 1..=60 {
+            let below = format!("SELECT * FROM c{}", level - 1);
+            sql.push_str(&format!(", {name}{level} AS ({below} UNION ALL {below})"));
+        }
+        sql + " SELECT count(*) FROM c60"
+    };
+    lab.run("CREATE TABLE counts (n BIGINT)").await;
+    let [plain, upper] = ["c", "C"].map(doubling);
+    for sql in [
+        format!("EXPLAIN {plain}"),
+        format!("EXPLAIN ANALYZE {upper}"),
+        format!("CREATE VIEW doubled AS {plain}"),
+        format!("CREATE MATERIALIZED VIEW doubled WITH (refresh='manual') AS {upper}"),
+        format!("INSERT INTO counts {plain}"),
+        plain,
+        upper,
+    ] {
+        let error = lab.error(&sql).await;
+        assert!(error.contains("the statement's plan has more than 10000 nodes"), "{sql}: {error}");
     }
-    sql.push_str(" SELECT count(*) FROM c60");
-    let error = lab.error(&sql).await;
-    assert!(error.starts_with("invalid_argument: the statement's plan has more than 10000 nodes"), "{error}");
 
     lab.run("CREATE VIEW v0 AS SELECT 1 AS a").await;
     let mut level = 0;
@@ -109,6 +123,31 @@ async fn plans_that_double_with_every_name_are_refused() {
     assert!(error.contains("more than 10000 nodes"), "{error}");
     assert!(level >= 8, "views of hundreds of scans are in order: {level}");
     assert_eq!(lab.rows("SELECT count(*) FROM v8").await, ["256"]);
+}
+
+/// Trees as deep as these would end the process when they are freed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chains_behind_an_operand_are_bounded() {
+    let lab = Lab::open().await;
+    for (operand, operator) in [
+        ("1", " IS NULL"),
+        ("1", " IS NOT TRUE"),
+        ("'a'", " LIKE 'a'"),
+        ("'a'", " COLLATE c"),
+        ("now()", " AT TIME ZONE 'UTC'"),
+        ("1", "::BIGINT"),
+        ("a", "[1]"),
+        ("(a)", ".a"),
+        ("1, 2", " UNION ALL SELECT 1, 2"),
+        ("E'\\''", " || 'a'"),
+        ("q'[']'", " || 'a'"),
+    ] {
+        let error = lab.error(&format!("SELECT {operand}{}", operator.repeat(20_000))).await;
+        assert!(
+            error.starts_with("invalid_argument: more than 6000 operators in one expression"),
+            "{operator}: {error}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,6 +180,8 @@ async fn parameters_are_bounded() {
     assert!(error.contains("more than 100 parameters (query.max_parameters)"), "{error}");
     // One is enough to ask for two thousand million fields.
     let error = lab.engine.prepare("SELECT $2000000000", &lab.session).await.unwrap_err().to_string();
+    assert!(error.contains("more than 100 parameters"), "{error}");
+    let error = lab.engine.prepare("SELECT E'\\'', $4000000000", &lab.session).await.unwrap_err().to_string();
     assert!(error.contains("more than 100 parameters"), "{error}");
     let few = Request { params: values(100_000), ..lab.request("SELECT ?") };
     assert!(lab.try_request(few).await.map(|_| ()).unwrap_err().to_string().contains("100000 values were given"));
