@@ -3,7 +3,7 @@
 use super::*;
 use crate::auth::Policy;
 use crate::auth::edit::tests::user;
-use crate::storage::testing::{config, open_lake};
+use crate::storage::{test_config, test_lake};
 
 pub(in crate::auth) struct Fixture {
     pub lake: Lake,
@@ -13,7 +13,7 @@ pub(in crate::auth) struct Fixture {
 impl Fixture {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let lake = open_lake(&dir, &config(), Clock::manual(Timestamp(0))).await;
+        let lake = test_lake(&dir, &test_config(), Clock::manual(Timestamp(0))).await;
         Self { lake, dir }
     }
 

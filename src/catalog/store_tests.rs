@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::Timestamp;
 use crate::catalog::testing::create;
-use crate::storage::testing::{config, open_lake};
+use crate::storage::{test_config, test_lake};
 
 struct Fixture {
     lake: Lake,
@@ -13,7 +13,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let lake = open_lake(&dir, &config(), Clock::manual(Timestamp(0))).await;
+        let lake = test_lake(&dir, &test_config(), Clock::manual(Timestamp(0))).await;
         Self { lake, _dir: dir }
     }
 

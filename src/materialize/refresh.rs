@@ -79,7 +79,7 @@ impl Refresher {
         let stopwatch = Stopwatch::start();
         let mut outcome = Err(MaterializeError::Overtaken);
         for _ in 0..ATTEMPTS {
-            outcome = self.attempt(view, scope, &task, &cancel).await;
+            outcome = Box::pin(self.attempt(view, scope, &task, &cancel)).await;
             if !matches!(outcome, Err(MaterializeError::Overtaken)) {
                 break;
             }
@@ -88,7 +88,7 @@ impl Refresher {
             MaterializeError::Overtaken => MaterializeError::Contended { view: view.to_owned(), attempts: ATTEMPTS },
             other => other,
         });
-        self.carry_restatements(view, &task).await;
+        Box::pin(self.carry_restatements(view, &task)).await;
         let elapsed = stopwatch.elapsed();
         self.0.states.refreshed(view, &outcome, self.0.parts.clock.now(), elapsed);
         if let Ok(report) = &outcome {

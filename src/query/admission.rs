@@ -172,11 +172,11 @@ mod tests {
     async fn who_waits_is_called_in_turn_and_who_left_is_not() {
         let gate = gate(1, 10, "1 hour");
         let first = gate.enter(&of("a")).await.unwrap();
-        let (a, b) = (of("a"), of("b"));
+        let (a, b, d) = (of("a"), of("b"), of("d"));
         let mut left = Box::pin(gate.enter(&a));
-        let mut second = Box::pin(gate.enter(&a));
         let mut other = Box::pin(gate.enter(&b));
-        for waiting in [&mut left, &mut second, &mut other] {
+        let mut second = Box::pin(gate.enter(&d));
+        for waiting in [&mut left, &mut other, &mut second] {
             assert!(futures::poll!(waiting).is_pending());
         }
         drop(left);

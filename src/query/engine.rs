@@ -222,7 +222,7 @@ impl Engine {
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
-            prepared = statement::prepare(&self.0, sql, params, &viewer) => prepared,
+            prepared = Box::pin(statement::prepare(&self.0, sql, params, &viewer)) => prepared,
         }
     }
 
@@ -256,7 +256,7 @@ impl Engine {
             progress,
             now,
         };
-        let outcome = statement::run(&mut work, &sql).await;
+        let outcome = Box::pin(statement::run(&mut work, &sql)).await;
         match (&outcome, work.watch.take()) {
             (Ok(_), Some(watch)) => watch.succeed(),
             (Err(error), Some(watch)) => watch.fail(error),
@@ -289,7 +289,7 @@ impl Engine {
     /// # Errors
     /// As for a query.
     pub async fn open_query(&self, sql: &str, cancel: CancellationToken) -> Result<PinnedQuery, QueryError> {
-        statement::query::open(&self.0, sql, cancel).await
+        Box::pin(statement::query::open(&self.0, sql, cancel)).await
     }
 
     /// How the materialized view called `name` is kept, and why.

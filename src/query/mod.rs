@@ -30,6 +30,7 @@ mod params;
 mod placeholders;
 mod planner;
 mod statement;
+mod storable;
 mod stream;
 mod tables;
 mod verification;

@@ -25,7 +25,8 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use super::fault::{external, from_parser};
 use super::functions::SqlTypes;
 use super::growth::{OpenViews, check_with};
-use super::tables::{Relation, Relations, storable};
+use super::storable::storable;
+use super::tables::{Relation, Relations};
 use super::views::{as_stored, closed, open_view, reading_partitioned};
 use super::{QueryError, fault, protect};
 

@@ -70,6 +70,6 @@ pub use partition::{PartitionDesign, as_columns};
 pub use parts::{Part, PartKind, StoredPart, parts_of};
 pub use question::{Call, Function, Question, Unfit};
 pub use spread::Spread;
-pub use strategy::{Decision, Refusal, RelationKind, Strategy, Wanted, decide, unrepeatable};
+pub use strategy::{Decision, Refusal, RelationKind, Strategy, Wanted, decide};
 pub use time::{Grain, TimeKey};
 pub use times::Times;

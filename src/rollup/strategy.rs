@@ -202,7 +202,7 @@ pub(super) fn stored_aggregate(plan: &LogicalPlan) -> Result<&Aggregate, Unfit> 
 }
 
 /// What makes two runs of the plan over the same rows differ.
-pub fn unrepeatable(plan: &LogicalPlan) -> Option<Unfit> {
+fn unrepeatable(plan: &LogicalPlan) -> Option<Unfit> {
     let mut found = None;
     let walk = plan.apply_with_subqueries(|node| {
         if matches!(node, LogicalPlan::Limit(_)) {

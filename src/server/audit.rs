@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use super::gate::{Caller, Gate, basic};
+use super::gate::{Caller, Gate, basic_user};
 use crate::auth::{AuditEntry, AuditLog, AuthError, Authenticator, Decision};
 use crate::base::{Kind, Stopwatch, Timestamp};
 
@@ -77,9 +77,7 @@ pub fn refused(
     error: &AuthError,
 ) {
     let Some(log) = authenticator.audit() else { return };
-    let given =
-        authorization.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
-    let user = given.and_then(|(_, encoded)| basic(encoded.trim())).map(|(user, _)| user);
+    let user = authorization.and_then(basic_user);
     let user = user.filter(|user| authenticator.directory().snapshot().users.contains_key(user));
     let entry = AuditEntry::of_stranger(log.clock().now(), protocol, user, reason(error));
     log.record(AuditEntry { address, ..entry });

@@ -24,7 +24,7 @@ pub mod spec;
 mod store;
 pub mod table;
 #[cfg(test)]
-pub(crate) mod testing;
+mod testing;
 
 pub use config::{S3Config, StorageConfig};
 pub use doctor::{Check, Verdict, examine};
@@ -51,3 +51,5 @@ pub use table::{
     DeleteReport, Fence, FileSummary, InputOrder, RewriteReport, Slice, StagedFile, Table, TableChanges, TableVersion,
     Transaction, VacuumReport, WriteOptions,
 };
+#[cfg(test)]
+pub(crate) use testing::{test_config, test_lake};

@@ -6,7 +6,7 @@ use super::{Lake, LakeLocation, S3Config, StorageConfig};
 use crate::base::config_value::Secret;
 use crate::base::{ByteSize, Clock, Span};
 
-pub(crate) fn config() -> StorageConfig {
+pub(crate) fn test_config() -> StorageConfig {
     StorageConfig {
         target_file_size: ByteSize::mib(64),
         row_group_rows: 100_000,
@@ -24,6 +24,6 @@ pub(crate) fn config() -> StorageConfig {
 }
 
 /// The lake in a folder; every call stands for a process.
-pub(crate) async fn open_lake(folder: &TempDir, config: &StorageConfig, clock: Clock) -> Lake {
+pub(crate) async fn test_lake(folder: &TempDir, config: &StorageConfig, clock: Clock) -> Lake {
     Lake::open(&LakeLocation::Folder(folder.path().to_owned()), config, clock).await.unwrap()
 }

@@ -37,7 +37,10 @@ class Terminal:
     def press(self, *keys):
         self.tmux("send-keys", *keys)
 
-    def enter(self, text):
+    def enter(self, text, begins=True):
+        """A line; `begins` a statement: what is typed before the prompt is there may be lost."""
+        if begins:
+            self.wait(ended)
         self.type(text)
         self.press("Enter")
 
@@ -46,6 +49,7 @@ class Terminal:
 
     def clear(self):
         """Ctrl-L: the prompt on an empty screen."""
+        self.wait(ended)
         self.press("C-l")
         self.wait(lambda screen: screen.startswith("adlake>") and screen.count("\n") == 0)
 
@@ -91,7 +95,7 @@ def ended(screen):
 
 def test_a_statement_may_span_lines_and_is_one_entry_of_history(terminal):
     terminal.enter("SELECT country")
-    terminal.enter("FROM repl_clicks ORDER BY 1;")
+    terminal.enter("FROM repl_clicks ORDER BY 1;", begins=False)
     screen = terminal.wait("(2 rows)")
     assert " KR" in screen and " NULL" in screen
     terminal.clear()

@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn entries_are_rows() {
-        let identity = Identity { user: "ann".into(), token: Some("t1".into()), external: None };
+        let identity = Identity { token: Some("t1".into()), ..Identity::of_user("ann") };
         let mut entry = AuditEntry::of_caller(&identity, Timestamp(5), "http", "query");
         entry.objects = vec!["a".into(), "b".into()];
         let lost = AuditEntry::of_lost(Timestamp(6), 7);

@@ -142,13 +142,13 @@ mod tests {
     use crate::auth::{AuthMode, Identity};
     use crate::base::{Span, Timestamp};
     use crate::storage::TableVersion;
-    use crate::storage::testing::{config, open_lake};
+    use crate::storage::{test_config, test_lake};
 
     #[tokio::test]
     async fn what_is_recorded_is_written_once() {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Timestamp(1_000_000));
-        let lake = open_lake(&folder, &config(), clock.clone()).await;
+        let lake = test_lake(&folder, &test_config(), clock.clone()).await;
         let settings = AuditConfig {
             mode: AuthMode::On,
             statements: AuditedText::Shape,
@@ -157,7 +157,7 @@ mod tests {
             queue_length: 2,
         };
         let log = AuditLog::new(&lake, &settings, clock, Arc::default());
-        let identity = Identity { user: "ann".into(), token: None, external: None };
+        let identity = Identity::of_user("ann");
         let entry = || AuditEntry::of_caller(&identity, Timestamp(1), "http", "query");
         let written = async || {
             let table = lake.open_table(AUDIT_PATH).await.unwrap();

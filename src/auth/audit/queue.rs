@@ -61,7 +61,7 @@ mod tests {
     use crate::base::Timestamp;
 
     fn entry() -> AuditEntry {
-        let identity = Identity { user: "ann".into(), token: None, external: None };
+        let identity = Identity::of_user("ann");
         AuditEntry::of_caller(&identity, Timestamp(1), "http", "query")
     }
 

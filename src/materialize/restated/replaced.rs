@@ -98,6 +98,14 @@ struct Compare<'a> {
     listing: &'a mut Listing,
 }
 
+/// One side's answer of a group.
+struct Row {
+    key: String,
+    window_start: Option<Timestamp>,
+    is_old: bool,
+    answer: Answer,
+}
+
 /// The answers of one group.
 #[derive(Default)]
 struct Group {
@@ -142,7 +150,7 @@ impl Compare<'_> {
         let mut found = self.parts.engine.open_rollup(plan, self.cancel.clone()).await?;
         let mut group: Option<Group> = None;
         while let Some(batch) = found.try_next().await.map_err(QueryError::from)? {
-            for (key, window_start, is_old, answer) in self.answers(&batch, windows)? {
+            for Row { key, window_start, is_old, answer } in self.answers(&batch, windows)? {
                 if group.as_ref().is_none_or(|group| group.key != key) {
                     let next = Group { key, window_start, ..Group::default() };
                     self.put(group.replace(next), cause);
@@ -156,12 +164,7 @@ impl Compare<'_> {
         Ok(())
     }
 
-    /// Of each row its group, where its window begins, whether it is an old one, and its answer.
-    fn answers(
-        &self,
-        batch: &RecordBatch,
-        windows: Windows,
-    ) -> Result<Vec<(String, Option<Timestamp>, bool, Answer)>, MaterializeError> {
+    fn answers(&self, batch: &RecordBatch, windows: Windows) -> Result<Vec<Row>, MaterializeError> {
         let keys = self.design.keys.len();
         // Behind the keys: the certain calls, the number of rows the last of them, and which side has the row.
         let calls = batch.num_columns().saturating_sub(keys + 2);
@@ -178,7 +181,13 @@ impl Compare<'_> {
         let key_texts = json(&self.design.keys, columns(0, keys))?;
         let answer = |row: usize, text| Answer { text, rows: u64::try_from(rows.value(row)).unwrap_or_default() };
         let each = key_texts.into_iter().zip(starts).zip(texts).enumerate();
-        Ok(each.map(|(row, ((key, start), text))| (key, start, more.value(row) > 0, answer(row, text))).collect())
+        let row = |(row, ((key, window_start), text))| Row {
+            key,
+            window_start,
+            is_old: more.value(row) > 0,
+            answer: answer(row, text),
+        };
+        Ok(each.map(row).collect())
     }
 
     /// Lists the group if its values differ: events may go without a trace.

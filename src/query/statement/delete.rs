@@ -59,7 +59,8 @@ pub(super) async fn run(work: &Work, delete: Delete, context: CommandContext) ->
     let state = engine.shared.state_for(&work.viewer, work.now);
     let planning =
         async move { condition(question.logical(&state, &relations, UseViews::No)?, state, relations.guard()).await };
-    let rows = within(work.cancel.clone(), work.limit, async { engine.shared.cpu.spawn(planning).await? }).await?;
+    let planned = Box::pin(async { engine.shared.cpu.spawn(planning).await? });
+    let rows = within(work.cancel.clone(), work.limit, planned).await?;
     let (commands, table) = (engine.commands()?.clone(), delete.table.clone());
     let deleting = async move { commands.delete(DeleteRows { table, base, rows }, context).await };
     let report = engine.shared.cpu.spawn(deleting).await??;

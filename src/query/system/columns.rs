@@ -14,7 +14,7 @@ use crate::query::QueryError;
 use crate::query::ddl::plan_described;
 use crate::query::engine::Inner;
 use crate::query::params::sql_name;
-use crate::query::tables::storable;
+use crate::query::storable::storable;
 
 /// Columns of relations. A view's are known after planning it, so they are remembered until the catalog changes.
 #[derive(Default)]

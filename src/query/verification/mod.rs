@@ -5,8 +5,8 @@
 //! rewritten aggregate ─ sampled? ─► waiting (bounded) ─► one at a time, while the engine is not busy ─► compare ─► record
 //! ```
 //! What is compared is the aggregate as the plan had it and what rewriting put in its place, so LIMIT, ORDER BY and volatile
-//! functions above it make no difference; where they are below it, in a dimension, the answer is not checked. RW-1 says there never is one: a difference is an error in the log, counted, and a row
-//! of `system.verifications`.
+//! functions above it make no difference; where they are below it, in a dimension, the answer is not checked. RW-1 says there never
+//! is a difference: one is an error in the log, counted, and a row of `system.verifications`.
 //!
 //! Not checked: answers that a session let be older than the tables (`adlake.max_staleness`); their version is gone.
 
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::{Distinct, LogicalPlan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use tokio::sync::{Semaphore, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -29,7 +29,6 @@ use super::stream::Limit;
 use super::viewer::Viewer;
 use super::views::Answered;
 use crate::base::{Percent, Stopwatch, Timestamp, chain};
-use crate::rollup;
 use crate::telemetry::metrics;
 
 pub(super) use compare::{Compared, compare};
@@ -108,9 +107,11 @@ pub(super) fn submit(engine: &Arc<Inner>, (run, viewer): (&Run, &Viewer), answer
 /// Whether the same rows are joined with the facts whenever it is computed: what is by chance, or by the order that rows happen to
 /// come in, is left out. Tables that a view does not hold, such as dimensions, are read again for either answer.
 fn is_repeatable(plan: &LogicalPlan) -> bool {
-    let mut is_repeatable = rollup::unrepeatable(plan).is_none();
+    let mut is_repeatable = true;
     let walked = plan.apply_with_subqueries(|node| {
-        is_repeatable &= !matches!(node, LogicalPlan::Window(_) | LogicalPlan::Distinct(Distinct::On(_)));
+        is_repeatable &=
+            !matches!(node, LogicalPlan::Limit(_) | LogicalPlan::Window(_) | LogicalPlan::Distinct(Distinct::On(_)));
+        is_repeatable &= !node.expressions().iter().any(Expr::is_volatile);
         Ok(TreeNodeRecursion::Continue)
     });
     walked.is_ok() && is_repeatable

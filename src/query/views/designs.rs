@@ -19,7 +19,8 @@ use crate::catalog::{
 use crate::query::QueryError;
 use crate::query::engine::Inner;
 use crate::query::planner::{Planner, parse};
-use crate::query::tables::{Relation, Relations, references, storable};
+use crate::query::storable::storable;
+use crate::query::tables::{Relation, Relations, references};
 use crate::rollup::{self, Decision, Design, RelationKind, Scan, StoredLayout, Strategy, Wanted};
 
 /// See the module.

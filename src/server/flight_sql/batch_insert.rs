@@ -11,7 +11,6 @@ use crate::catalog::{Catalog, Definition, Object, Statement, parse_statement};
 use crate::ingest::{AppendReport, IngestError};
 use crate::query::Session;
 use crate::server::audit::Noted;
-use crate::server::error::Fault;
 use crate::server::gate::Caller;
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;

@@ -12,7 +12,6 @@ use super::{CATALOG, PUBLIC};
 use crate::base::Kind;
 use crate::catalog::{Statement, parse_statement};
 use crate::query::{Params, Session};
-use crate::server::error::Fault;
 use crate::server::gate::may_insert;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};

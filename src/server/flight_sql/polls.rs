@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn ann() -> Option<Identity> {
-        Some(Identity { user: "ann".to_owned(), token: None, external: None })
+        Some(Identity::of_user("ann"))
     }
 
     #[tokio::test]

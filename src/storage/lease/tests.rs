@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::record::LeaseRecord;
 use super::*;
 use crate::base::{Clock, Span, Timestamp};
-use crate::storage::testing::{self, open_lake};
 use crate::storage::{DocumentVersion, Documents, Fence, StorageError};
+use crate::storage::{test_config, test_lake};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,14 +26,14 @@ impl World {
 
     /// One more process; `port` tells its address.
     async fn process(&self, port: u16) -> Leases {
-        let lake = open_lake(&self.folder, &testing::config(), self.clock.clone()).await;
+        let lake = test_lake(&self.folder, &test_config(), self.clock.clone()).await;
         let leases = Leases::new(&lake, self.clock.clone(), &config()).unwrap();
         leases.set_address(address(port));
         leases
     }
 
     async fn list(&self) -> Vec<LeaseRecord> {
-        let lake = open_lake(&self.folder, &testing::config(), self.clock.clone()).await;
+        let lake = test_lake(&self.folder, &test_config(), self.clock.clone()).await;
         Leases::list(&lake).await.unwrap()
     }
 }

@@ -237,7 +237,7 @@ func pollFlightInfo(t *testing.T, client *flightsql.Client) {
 	require.EqualValues(t, 3, fetch(t, client, told[len(told)-1].Info).NumRows())
 	_, err := client.ExecuteUpdate(background, "CREATE TABLE IF NOT EXISTS flight_sql_polled (a BIGINT, b BIGINT, mark VARCHAR)")
 	require.NoError(t, err)
-	told = poll(t, client, "INSERT INTO flight_sql_polled SELECT value, value, 'x' FROM generate_series(1, 2000000)")
+	told = poll(t, client, "INSERT INTO flight_sql_polled SELECT value AS a, value AS b, 'x' FROM generate_series(1, 2000000)")
 	require.EqualValues(t, 2_000_000, told[len(told)-1].Info.TotalRecords)
 	started, err := client.ExecutePoll(background, "INSERT INTO flight_sql_polled "+fmt.Sprintf(endless, "go poll"), nil)
 	require.NoError(t, err)

@@ -245,20 +245,3 @@ async fn work_on_all_rows_tells_how_many_to_those_who_see_them() {
     assert_eq!(server.over_http(&server.admin, listed).await, "0");
     server.stop().await;
 }
-
-/// Logs are read for those whom they may be shown to: here one cannot be read at all.
-#[tokio::test]
-async fn logs_are_not_read_for_those_who_see_nothing_of_them() {
-    let server = Guarded::with_people().await;
-    let log = crate::place::files(server.folder.path()).join("tables/sales/_delta_log/00000000000000000000.json");
-    assert!(log.exists());
-    std::fs::write(&log, "no log").unwrap();
-    for table in ["late_events", "commits"] {
-        let count = format!("SELECT count(*) FROM system.{table} WHERE table_name = 'sales'");
-        assert_ne!(server.http(&server.admin, &count).await.0, 200, "{table}");
-        for who in ["eve", "ana", "nia"] {
-            assert_eq!(server.over_http(&as_user(who), &count).await, "0", "{who}: {table}");
-        }
-    }
-    server.stop().await;
-}

@@ -62,7 +62,8 @@ async fn rows_that_replace_a_table_are_read_under_its_name_only() {
     });
     let rows = futures::stream::iter([Ok(batch(&[7, 8], "KR"))]).chain(rest);
     let mut client = server.flight(&as_user("eve")).await;
-    let ingest = tokio::spawn(async move { client.execute_ingest(replace_stock(), rows).await });
+    let mut ingest = tokio::task::JoinSet::new();
+    ingest.spawn(async move { client.execute_ingest(replace_stock(), rows).await });
     while folders(&server, "stock") < 2 {
         tokio::task::yield_now().await;
     }
@@ -72,7 +73,7 @@ async fn rows_that_replace_a_table_are_read_under_its_name_only() {
     let count = "SELECT count(*) FROM stock";
     assert_eq!(server.over_http(&as_user("pat"), count).await, "1", "the old rows");
     go_on.send(()).unwrap();
-    assert_eq!(ingest.await.unwrap().unwrap(), 3);
+    assert_eq!(ingest.join_next().await.unwrap().unwrap().unwrap(), 3);
     for (who, expected) in [("ana", "0"), ("pat", "2"), ("pia", "1"), ("eve", "0")] {
         assert_eq!(server.over_http(&as_user(who), count).await, expected, "{who}");
     }

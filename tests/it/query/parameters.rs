@@ -68,7 +68,7 @@ async fn a_cast_tells_the_type_and_casts_what_is_bound_all_the_same() {
     );
     // Nothing tells, or not one thing; a try may be of anything.
     assert_eq!(types(&lab, "SELECT ?, TRY_CAST(? AS BIGINT)").await, [DataType::Null, DataType::Null]);
-    assert_eq!(types(&lab, "SELECT CAST($1 AS BIGINT), CAST($1 AS DATE)").await, [DataType::Null]);
+    assert_eq!(types(&lab, "SELECT CAST($1 AS BIGINT) AS a, CAST($1 AS DATE) AS b").await, [DataType::Null]);
     assert_eq!(types(&lab, "SELECT CAST($1 AS VARCHAR) FROM t WHERE id = $1").await, [DataType::Int64]);
     let cast = "SELECT CAST(? AS BIGINT)";
     assert_eq!(bound(&lab, cast, vec![ScalarValue::from(1.5)]).await.unwrap(), ["1"]);

@@ -23,7 +23,7 @@ use futures::stream;
 use tempfile::TempDir;
 
 use super::*;
-pub(super) use crate::storage::testing::config;
+pub(super) use crate::storage::test_config as config;
 
 use crate::base::{ByteSize, Clock, Span, Timestamp};
 use crate::storage::{Lake, LakeLocation, Partitioning, StorageConfig, StorageError, TableSpec, Transform, testing};
@@ -36,7 +36,7 @@ pub(super) struct Fixture {
 }
 
 pub(super) async fn open_lake(folder: &TempDir, config: &StorageConfig) -> Lake {
-    testing::open_lake(folder, config, Clock::manual(Timestamp(1_700_000_000_000_000))).await
+    testing::test_lake(folder, config, Clock::manual(Timestamp(1_700_000_000_000_000))).await
 }
 
 pub(super) async fn fixture() -> Fixture {
