@@ -33,6 +33,13 @@ class Terminal:
     def type(self, text):
         # A trailing ; would end tmux's own command.
         self.tmux("send-keys", "-l", text[:-1] + "\\;" if text.endswith(";") else text)
+        # rustyline 17 asks the terminal although keys are in its buffer, so text that comes at once may wait for the next key.
+        squeezed = "".join(text.split())
+        end = time.monotonic() + SECONDS
+        while not "".join(self.screen().split()).endswith(squeezed):
+            assert time.monotonic() < end, f"{text} is not taken\n{self.screen()}"
+            time.sleep(0.05)
+            self.press("C-e")
 
     def press(self, *keys):
         self.tmux("send-keys", *keys)
