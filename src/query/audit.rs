@@ -128,11 +128,12 @@ pub(super) fn refused(engine: &Inner, (session, endpoint): (&Session, Option<&st
     let (Ok(authenticator), Some(identity)) = (engine.authenticator(), &session.caller) else { return };
     let Some(log) = authenticator.audit() else { return };
     let kind = error.kind();
-    let too_long = u64::try_from(sql.len()).is_ok_and(|length| length > engine.config.max_sql_size.bytes());
+    // A text that is refused unread, for its length or its depth, is not read here either.
+    let is_readable = engine.check_size(sql).is_ok();
     let about = match endpoint {
         Some(endpoint) => About::call(endpoint),
-        None if too_long => About::default(),
-        None => About::of_text(sql),
+        None if is_readable => About::of_text(sql),
+        None => About::default(),
     };
     let hidden = about.names_any_of(&engine.catalog.snapshot());
     let decision = match kind {

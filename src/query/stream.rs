@@ -33,6 +33,8 @@ use crate::base::{ByteSize, Span};
 
 /// Batches computed ahead of the reader.
 const BATCHES_AHEAD: usize = 4;
+/// How long the caller of a statement that is ended early waits for its end, before it is told.
+const ENDS_WITHIN: Duration = Duration::from_millis(100);
 
 /// When a statement has to be finished.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +150,7 @@ pub(super) fn start(
 type Batch = Result<RecordBatch, DataFusionError>;
 
 /// What the caller reads. It watches token and time itself: a plan that computes for long without giving way learns of them
-/// late, the caller must not.
+/// late, the caller must not. Mostly it ends at once, and then its place and turn are free when the caller knows.
 fn received(receiver: mpsc::Receiver<Batch>, told: Told) -> impl Stream<Item = Batch> + Send + 'static {
     stream::unfold(Some(receiver), move |open| {
         let Told { cancel, limit, run } = told.clone();
@@ -160,10 +162,18 @@ fn received(receiver: mpsc::Receiver<Batch>, told: Told) -> impl Stream<Item = B
                 () = cancel.cancelled() => Err(external(why_cancelled(run.as_deref()))),
                 () = tokio::time::sleep_until(limit.deadline) => Err(external(limit.error())),
             };
+            if next.is_err() {
+                let _late = tokio::time::timeout(ENDS_WITHIN, ended(&mut receiver)).await;
+            }
             let open = next.is_ok().then_some(receiver);
             Some((next, open))
         }
     })
+}
+
+/// Returns when nothing more is sent: the statement has given back all it held.
+async fn ended(receiver: &mut mpsc::Receiver<Batch>) {
+    while receiver.recv().await.is_some() {}
 }
 
 /// What tells a stream to end early.

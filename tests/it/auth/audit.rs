@@ -81,6 +81,22 @@ async fn what_is_refused_is_recorded_as_denied() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_its_depth_is_recorded_unread() {
+    let server = Guarded::with_people().await;
+    let pat = as_user("pat");
+    let deep = format!("SELECT 1{}", " + 1".repeat(500_000));
+    assert_eq!(server.over_http(&pat, &deep).await, "invalid_argument");
+    assert_eq!(server.over_flight(&pat, &deep).await, "invalid_argument");
+    let what = "protocol, action, objects, decision, error_kind";
+    assert_eq!(
+        server.audit(what, "user_name = 'pat'").await,
+        "flight_sql|unknown|null|allowed|invalid_argument\n\
+         http|unknown|null|allowed|invalid_argument"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn refused_sign_ins_are_recorded_without_credentials() {
     let server = Guarded::with_people().await;
     let basic = |pair: &str| {
