@@ -6,7 +6,6 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::test_runner::{Config, TestRunner};
 
 use crate::process::Process;
 use crate::removing::{self, Removed, Retained};
@@ -205,11 +204,11 @@ fn views() -> impl Strategy<Value = String> {
 /// `ADLAKE_CASES` cases, 12 unless it is set.
 #[test]
 fn a_view_kept_by_partitions_is_its_query_whatever_happens() {
-    let cases = std::env::var("ADLAKE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let mut runner =
-        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() });
-    runner.run(&(vec(views(), 1..4), steps()), |(views, steps)| runtime.block_on(check(&views, &steps))).unwrap();
+    crate::seeds::property(
+        12,
+        (vec(views(), 1..4), steps()),
+        |(views, steps)| async move { check(&views, &steps).await },
+    );
 }
 
 async fn check(views: &[String], steps: &[Step]) -> Result<(), TestCaseError> {

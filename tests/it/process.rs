@@ -78,6 +78,18 @@ impl Process {
         self.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// The rows of a relation in a fixed order; errors of overflow are an answer too.
+    pub(crate) async fn all(&self, session: &Arc<Session>, relation: &str) -> Result<Vec<String>, &'static str> {
+        match self.sql_in(session, &format!("SELECT * FROM {relation} AS r")).await {
+            Ok(mut rows) => {
+                rows.sort();
+                Ok(rows)
+            }
+            Err(error) if error.contains("out of the range") || error.contains("too large") => Err("out of range"),
+            Err(error) => panic!("{relation}: {error}"),
+        }
+    }
+
     /// What the plan of a query scans, in its order.
     pub(crate) async fn scans(&self, query: &str) -> Vec<String> {
         scans_of(&self.run(&format!("EXPLAIN {query}")).await)

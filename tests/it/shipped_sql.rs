@@ -13,10 +13,34 @@ use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
 
 use crate::lab::Lab;
+use crate::process::Process;
 
 fn project() -> Vec<Create> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
     load_project(&dir).unwrap().into_iter().map(|file| file.create).collect()
+}
+
+/// The statements of the first block of SQL that README.md shows after these words.
+pub(crate) fn shown_in_readme(words: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let shown = text.split(words).nth(1).unwrap().split("```").nth(1).unwrap().strip_prefix("sql").unwrap().to_owned();
+    let code = shown.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join("\n");
+    code.split(';').map(|sql| sql.trim().to_owned()).filter(|sql| !sql.is_empty()).collect()
+}
+
+/// What README.md shows of views runs as it stands beside the shipped ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_views_of_the_readme_can_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = Process::over(&folder, &[]).await;
+    lake.app.apply_project(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sql")).await.unwrap();
+    let statements = shown_in_readme("Aggregates that many queries ask for are a materialized view:");
+    assert_eq!(statements.len(), 10);
+    for sql in statements {
+        lake.run(&sql).await;
+    }
+    let by_device = lake.scans("SELECT device, sum(clicks) FROM clicks_by_device GROUP BY device").await;
+    assert!(by_device.iter().any(|scan| scan.starts_with("rollup.")), "{by_device:?}");
 }
 
 /// Views that call what DataFusion has not.

@@ -2,7 +2,6 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 use crate::lab::Lab;
 
@@ -58,13 +57,9 @@ impl Fact {
 
 #[test]
 fn slices_of_any_size_give_the_view() {
-    let cases = std::env::var("ADLAKE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let mut runner =
-        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() });
-    runner
-        .run(&(vec(facts(), 1..6), 1_u64..30), |(batches, slice_rows)| runtime.block_on(check(&batches, slice_rows)))
-        .unwrap();
+    crate::seeds::property(16, (vec(facts(), 1..6), 1_u64..30), |(batches, slice_rows)| async move {
+        check(&batches, slice_rows).await
+    });
 }
 
 async fn check(batches: &[Vec<Fact>], slice_rows: u64) -> Result<(), TestCaseError> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
@@ -145,9 +144,7 @@ fn steps() -> impl Strategy<Value = Steps> {
 
 #[test]
 fn however_events_come_each_is_taken_once() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
-    runner.run(&steps(), |steps| runtime.block_on(check_steps(&steps))).unwrap();
+    crate::seeds::property(24, steps(), |steps| async move { check_steps(&steps).await });
 }
 
 async fn check_steps(steps: &Steps) -> Result<(), TestCaseError> {
