@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and runs everything: fmt, clippy, unit, architecture, SQL, integration, real clients, and the
 # real clients again with their lakes in a bucket. Stage `it-s3` (not among the default ones) runs the integration tests over a bucket.
-# A missing tool is installed or fails the run; nothing is skipped silently. `bash tests/run.sh STAGE…` runs only those stages.
+# A missing tool is installed or fails the run; tests that are skipped are listed at the end. `bash tests/run.sh STAGE…` runs only those stages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROOT=$PWD

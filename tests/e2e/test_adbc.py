@@ -319,6 +319,9 @@ def test_user_and_password_open_a_session(server):
 def test_transactions_are_refused_not_ignored(server):
     with pytest.warns(Warning, match="autocommit"):
         connection = flight.connect(server.flight_url)
+    with pytest.raises(adbc_driver_manager.Error) as caught:
+        connection.adbc_connection.set_autocommit(False)
+    assert caught.value.status_code in (adbc_driver_manager.AdbcStatusCode.NOT_IMPLEMENTED, adbc_driver_manager.AdbcStatusCode.INVALID_STATE), caught.value
     connection.close()
 
 

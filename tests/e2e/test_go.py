@@ -61,5 +61,9 @@ def test_go(outcomes, name):
     assert word == "PASS", f"{word}\n{said[-4000:]}"
 
 
+def test_every_test_ran(outcomes):
+    assert not set(listed()) - set(outcomes)
+
+
 def test_every_difference_is_of_a_test_that_there_is():
     assert set(DIFFERS) <= set(listed())

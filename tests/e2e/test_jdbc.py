@@ -59,6 +59,10 @@ def test_jdbc(outcomes, check):
     assert word == "ok", text[:4000]
 
 
+def test_every_check_ran(outcomes):
+    assert set(outcomes) == set(CHECKS)
+
+
 def test_every_difference_is_of_a_check_that_there_is():
     assert set(DIFFERS) <= set(CHECKS)
 

@@ -61,8 +61,14 @@ class Ledger:
     def __init__(self):
         self.lock = threading.Lock()
         self.acknowledged, self.unacknowledged, self.loaded = set(), [], set()
-        self.in_last_refresh = set()
+        self.in_last_refresh, self.refreshes = set(), 0
+        self.failures = []
         self.next = 0
+
+    def fail(self, what):
+        """An answer that no client should get; the connection's end is not one."""
+        with self.lock:
+            self.failures.append(what)
 
     def new_batch(self):
         with self.lock:
@@ -78,11 +84,14 @@ def produce(server, ledger, stop):
         batch = ledger.new_batch()
         try:
             reply = post(server, "/v1/tables/kill_events/rows", ndjson(rows_of(batch, BATCH)), "application/x-ndjson")
-        except (OSError, urllib.error.HTTPError, ValueError):
+        except urllib.error.HTTPError as error:
+            return ledger.fail(f"{batch}: {error.code} {error.read().decode(errors='replace')}")
+        except (OSError, ValueError, http.client.HTTPException):
             with ledger.lock:
                 ledger.unacknowledged.append(batch)
             return
-        assert reply["accepted"] + reply["duplicates"] == BATCH and not reply["rejected"], reply
+        if reply["accepted"] + reply["duplicates"] != BATCH or reply["rejected"]:
+            return ledger.fail(f"{batch}: {reply}")
         with ledger.lock:
             ledger.acknowledged.add(batch)
 
@@ -96,6 +105,8 @@ def load(server, ledger, stop, folder, round_number):
         path.write_bytes(ndjson(rows_of(name, FILE_ROWS)))
         try:
             sql(server, f"COPY INTO kill_events FROM '{path}'")
+        except urllib.error.HTTPError as error:
+            return ledger.fail(f"{name}: {error.code} {error.read().decode(errors='replace')}")
         except (OSError, ValueError, http.client.HTTPException):
             return
         with ledger.lock:
@@ -108,10 +119,13 @@ def refresh(server, ledger, stop):
             before = set(ledger.acknowledged | ledger.loaded)
         try:
             sql(server, "REFRESH MATERIALIZED VIEW kill_batches")
+        except urllib.error.HTTPError as error:
+            return ledger.fail(f"REFRESH: {error.code} {error.read().decode(errors='replace')}")
         except (OSError, ValueError, http.client.HTTPException):
             return
         with ledger.lock:
             ledger.in_last_refresh = before
+            ledger.refreshes += 1
 
 
 def expected(name):
@@ -161,6 +175,8 @@ def test_kill_at_random_moments(tmp_path):
             stop.set()
             for thread in threads:
                 thread.join()
+            assert not ledger.failures, ledger.failures
+    assert ledger.refreshes and ledger.loaded, "no refresh or no file was acknowledged; the test showed nothing of them"
     with Server(lake) as server:
         check(server, ledger)
         for name in sorted(path.stem for path in files.iterdir()):

@@ -119,7 +119,7 @@ def test_two_processes_write_one_table(serve):
 
 
 def test_kill_while_writing_to_a_bucket(serve):
-    acknowledged = []
+    acknowledged, failures = [], []
     with serve("killed") as server:
         server.sql(TABLE)
     for round_number in range(5):
@@ -129,8 +129,11 @@ def test_kill_while_writing_to_a_bucket(serve):
                     for part in range(1000):
                         key = round_number * 1000 + part
                         reply = post(server, rows(key * 10, 10))
-                        assert reply["accepted"] + reply["duplicates"] == 10
+                        if reply["accepted"] + reply["duplicates"] != 10:
+                            return failures.append(reply)
                         acknowledged.append(key)
+                except urllib.error.HTTPError as error:
+                    failures.append(f"{error.code} {error.read().decode(errors='replace')}")
                 except (OSError, ValueError):
                     pass
 
@@ -139,6 +142,7 @@ def test_kill_while_writing_to_a_bucket(serve):
             time.sleep(0.5 + 0.13 * round_number)
             server.kill()
             sender.join()
+            assert not failures, failures
     with serve("killed") as server:
         (seen,) = server.sql("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM events")
         assert seen["n"] == seen["ids"] and seen["n"] % 10 == 0 and seen["n"] >= 10 * len(acknowledged) > 0, (seen, len(acknowledged))

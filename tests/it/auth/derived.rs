@@ -199,8 +199,7 @@ async fn advice_is_for_what_one_ran_and_sees_whole() {
 /// Whoever tries one name after another from one address has to wait, over every protocol; callers with a good token do not.
 #[tokio::test]
 async fn guessing_under_many_names_from_one_address_is_slowed_down() {
-    let server = Guarded::with(tempfile::tempdir().unwrap(), &[("auth.attempts_per_address", "4")]).await;
-    server.populate().await;
+    let server = Guarded::with_people_and(&[("auth.attempts_per_address", "4")]).await;
     for (attempt, name) in ["a", "b", "c", "d"].iter().enumerate() {
         let found = match attempt % 2 {
             0 => server.over_http(&as_user(name), "SELECT 1").await,

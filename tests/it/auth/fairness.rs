@@ -2,20 +2,9 @@
 
 use super::*;
 
-/// Never ends by itself.
-const ENDLESS: &str = "SELECT value, 'some text' AS text FROM generate_series(1, 1000000000000)";
-/// The same, without a row before its end.
-const SILENT: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value < 0";
-
-async fn limited(settings: &[(&str, &str)]) -> Guarded {
-    let server = Guarded::with(tempfile::tempdir().unwrap(), settings).await;
-    server.populate().await;
-    server
-}
-
 #[tokio::test]
 async fn a_statement_runs_for_so_long() {
-    let server = limited(&[("auth.limits.run_time", "partner=50 ms, analyst=1 minute")]).await;
+    let server = Guarded::with_people_and(&[("auth.limits.run_time", "partner=50 ms, analyst=1 minute")]).await;
     for found in [
         server.over_http(&as_user("pat"), SILENT).await,
         server.over_flight(&as_user("pat"), SILENT).await,
@@ -41,7 +30,7 @@ async fn a_statement_runs_for_so_long() {
 
 #[tokio::test]
 async fn a_user_holds_so_much_memory_and_others_go_on() {
-    let server = limited(&[("auth.limits.memory_bytes", "partner=4 MiB")]).await;
+    let server = Guarded::with_people_and(&[("auth.limits.memory_bytes", "partner=4 MiB")]).await;
     let heavy = "SELECT array_length(array_agg(value)) FROM generate_series(1, 2000000)";
     let (pat, ana) = (as_user("pat"), as_user("ana"));
     let (refused, others) = futures::join!(server.http(&pat, heavy), server.over_http(&ana, heavy));
@@ -87,7 +76,7 @@ async fn kill_next(server: &Guarded, user: &str, killed: &mut Vec<String>) {
 
 #[tokio::test]
 async fn many_statements_of_one_do_not_hold_up_anothers() {
-    let server = limited(&[("query.concurrent", "1"), ("query.queue_wait", "1 hour")]).await;
+    let server = Guarded::with_people_and(&[("query.concurrent", "1"), ("query.queue_wait", "1 hour")]).await;
     let (pat, pia) = (as_user("pat"), as_user("pia"));
     let many = futures::future::join_all((0..4).map(|_| server.http(&pat, SILENT)));
     let small = async {

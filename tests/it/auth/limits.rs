@@ -6,18 +6,10 @@ use super::credentials::token;
 use super::*;
 
 const EXHAUSTED: &str = "resource_exhausted";
-/// Never ends by itself.
-const ENDLESS: &str = "SELECT value, 'some text' AS text FROM generate_series(1, 1000000000000)";
-
-async fn limited(settings: &[(&str, &str)]) -> Guarded {
-    let server = Guarded::with(tempfile::tempdir().unwrap(), settings).await;
-    server.populate().await;
-    server
-}
 
 #[tokio::test]
 async fn a_token_has_so_many_requests_in_a_second() {
-    let server = limited(&[("auth.limits.requests_per_second", "partner=3, *=500")]).await;
+    let server = Guarded::with_people_and(&[("auth.limits.requests_per_second", "partner=3, *=500")]).await;
     let mut own = Vec::new();
     for _ in 0..2 {
         own.push(token(&server, &server.admin, "CREATE TOKEN FOR pat").await);
@@ -49,7 +41,7 @@ async fn a_token_has_so_many_requests_in_a_second() {
 
 #[tokio::test]
 async fn a_user_has_so_many_statements_at_once() {
-    let server = limited(&[("auth.limits.concurrent_statements", "partner=1")]).await;
+    let server = Guarded::with_people_and(&[("auth.limits.concurrent_statements", "partner=1")]).await;
     let mut client = server.flight(&as_user("pat")).await;
     let info = client.execute(ENDLESS.to_owned(), None).await.unwrap();
     let mut open = client.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
@@ -77,7 +69,7 @@ async fn a_user_has_so_many_statements_at_once() {
 #[tokio::test]
 async fn an_answer_has_so_many_rows_and_bytes() {
     let settings = [("auth.limits.result_rows", "partner=1"), ("auth.limits.result_bytes", "analyst=1 KiB")];
-    let server = limited(&settings).await;
+    let server = Guarded::with_people_and(&settings).await;
     for found in [
         server.over_http(&as_user("pat"), "SELECT id FROM sales").await,
         server.over_flight(&as_user("pat"), "SELECT id FROM sales").await,

@@ -48,6 +48,11 @@ const SETTINGS: [(&str, &str); 9] = [
     ("query.allowed_locations", "/nowhere"),
 ];
 
+/// Never ends by itself.
+const ENDLESS: &str = "SELECT value, 'some text' AS text FROM generate_series(1, 1000000000000)";
+/// The same, without a row before its end.
+const SILENT: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value < 0";
+
 /// A server over the lake of this folder.
 async fn served(folder: &TempDir, settings: &[(&str, &str)], clock: &Clock) -> Result<Running, AppError> {
     // Other tests may have installed it before.
@@ -73,7 +78,11 @@ impl Guarded {
 
     /// Users of every role, and a table, views and an endpoint that some of them may see some of.
     async fn with_people() -> Self {
-        let server = Self::start().await;
+        Self::with_people_and(&[]).await
+    }
+
+    async fn with_people_and(settings: &[(&str, &str)]) -> Self {
+        let server = Self::with(tempfile::tempdir().unwrap(), settings).await;
         server.populate().await;
         server
     }

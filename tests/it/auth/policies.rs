@@ -89,14 +89,10 @@ async fn a_policy_that_could_fail_or_does_not_fit_is_refused() {
 async fn the_readme_can_be_followed() {
     let (server, root) = (Guarded::start().await, Path::new(env!("CARGO_MANIFEST_DIR")));
     server.running.app.apply_project(&root.join("sql")).await.unwrap();
-    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let section = text.split("## Users, roles and policies").nth(1).unwrap();
-    let shown = section.split("```").nth(1).unwrap().strip_prefix("sql").unwrap();
-    let shown = shown.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join("\n");
-    let statements: Vec<&str> = shown.split(';').map(str::trim).filter(|sql| !sql.is_empty()).collect();
+    let statements = crate::shipped_sql::shown_in_readme("## Users, roles and policies");
     assert_eq!(statements.len(), 8);
     for sql in statements {
-        server.run(sql).await;
+        server.run(&sql).await;
     }
     server
         .run(
