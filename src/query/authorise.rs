@@ -12,7 +12,7 @@
 
 use super::QueryError;
 use super::viewer::Viewer;
-use crate::auth::{ADMIN, ENGINEER};
+use crate::auth::{ADMIN, Access, ENGINEER};
 use crate::catalog::{AlterOptions, CatalogSnapshot, Create, Definition, Delete, Statement};
 
 const LANDING_FOLDER: &str = "a landing folder is a folder of the server";
@@ -57,29 +57,26 @@ pub(super) fn authorise(statement: &Statement, viewer: &Viewer, catalog: &Catalo
 }
 
 fn insert(viewer: &Viewer, table: &str, catalog: &CatalogSnapshot) -> Result<(), QueryError> {
-    match viewer.caller() {
-        // Engineers know of all; for them the catalog is looked at again.
-        Some(access) if access.may_insert(table) && (access.is_engineer() || catalog.relations.contains_key(table)) => {
-            Ok(())
-        }
-        Some(access) if access.may_see(table) && catalog.relations.contains_key(table) => {
-            Err(denied(format!("you may not insert into '{table}'")))
-        }
-        Some(_) => Err(viewer.not_found(table, catalog)),
-        None => Ok(()),
-    }
+    change((viewer, catalog), table, Access::may_insert, "insert into")
 }
 
 fn delete(viewer: &Viewer, table: &str, catalog: &CatalogSnapshot) -> Result<(), QueryError> {
-    match viewer.caller() {
-        Some(access) if access.may_delete(table) && (access.is_engineer() || catalog.relations.contains_key(table)) => {
-            Ok(())
-        }
-        Some(access) if access.may_see(table) && catalog.relations.contains_key(table) => {
-            Err(denied(format!("you may not delete from '{table}'")))
-        }
-        Some(_) => Err(viewer.not_found(table, catalog)),
-        None => Ok(()),
+    change((viewer, catalog), table, Access::may_delete, "delete from")
+}
+
+fn change(
+    (viewer, catalog): (&Viewer, &CatalogSnapshot),
+    table: &str,
+    is_granted: fn(&Access, &str) -> bool,
+    doing: &str,
+) -> Result<(), QueryError> {
+    let Some(access) = viewer.caller() else { return Ok(()) };
+    let is_there = catalog.relations.contains_key(table);
+    match is_granted(access, table) {
+        // Engineers know of all; for them the catalog is looked at again.
+        true if is_there || access.is_engineer() => Ok(()),
+        false if is_there && access.may_see(table) => Err(denied(format!("you may not {doing} '{table}'"))),
+        _ => Err(viewer.not_found(table, catalog)),
     }
 }
 
