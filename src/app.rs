@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! open:   lake → catalog → engine → users and roles → ingestor, refresher → plug          (embedded: REPL, load, tests)
-//! serve:  open → apply sql/ → bind ports → jobs, HTTP, gRPC (Flight SQL, ingest)
+//! serve:  open → apply sql/ → bind ports → jobs, HTTP, gRPC (Flight SQL, ingest), pgwire
 //! stop:   refuse → drain → give leases back
 //! ```
 //! Nothing here decides anything: each part does its own work, this file connects them.
@@ -33,7 +33,7 @@ pub use doctor::{doctor, init};
 pub use listen::{Addresses, Encryption};
 
 use commands::Wiring;
-use listen::{Listeners, Protection, bind, bind_address, local};
+use listen::{Bound, Listeners};
 use state::States;
 
 /// The parts of one process over one lake. Cheap to clone; clones share the parts.
@@ -162,12 +162,7 @@ impl App {
     pub async fn serve(self) -> Result<Running, AppError> {
         let config = self.loaded.config.clone();
         let tls = Tls::load(&config.tls, &self.clock).await.map_err(|error| AppError::from_error(&error))?;
-        let protection = Protection::of(&config.server, tls.as_deref(), config.auth.mode);
-        let address = bind_address(&config.server.bind, protection)?;
-        let http_listener = bind(address, config.http.port, "http.port").await?;
-        let flight_listener = bind(address, config.flight.port, "flight.port").await?;
-        let (http, flight, encryption) = (local(&http_listener)?, local(&flight_listener)?, Encryption::of(&tls));
-        let addresses = Addresses { http, flight, encryption };
+        let Bound { http, flight, pgwire, addresses } = Bound::of(&config, &tls).await?;
         self.listeners.serve(addresses, tls.clone());
         self.start_audit();
         self.leases.set_address(addresses.public(&config.server.advertise));
@@ -185,9 +180,12 @@ impl App {
         if let Some(tls) = &tls {
             jobs::start_reloading(tls, &self.tasks);
         }
-        self.start_http(http_listener, tls.clone());
-        self.start_flight(flight_listener, tls);
-        tracing::info!(http = addresses.http_url(), flight = addresses.flight_url(), lake = %config.lake.location, "serving");
+        self.start_http(http, tls.clone());
+        self.start_flight(flight, tls.clone());
+        if let Some(listener) = pgwire {
+            self.start_pgwire(listener, tls);
+        }
+        tracing::info!(http = addresses.http_url(), flight = addresses.flight_url(), pgwire = addresses.pgwire_url(), lake = %config.lake.location, "serving");
         Ok(Running { app: self, addresses, first_token })
     }
 

@@ -17,7 +17,7 @@ use crate::base::{chain, suggestion};
 use crate::ingest::IngestConfig;
 use crate::materialize::MaterializeConfig;
 use crate::query::QueryConfig;
-use crate::server::{FlightConfig, HttpConfig, ServerConfig, TlsConfig};
+use crate::server::{FlightConfig, HttpConfig, PgwireConfig, ServerConfig, TlsConfig};
 use crate::storage::{LeaseConfig, MaintenanceConfig, StorageConfig};
 use crate::telemetry::log::LogConfig;
 
@@ -43,6 +43,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub http: HttpConfig,
     pub flight: FlightConfig,
+    pub pgwire: PgwireConfig,
     pub auth: AuthConfig,
     pub audit: AuditConfig,
     pub tls: TlsConfig,

@@ -75,6 +75,7 @@ const CRATE_HOMES: &[(&str, &[&str])] = &[
     ("x509_parser", &["server"]),
     ("arrow_flight", &["server", "cli"]),
     ("utoipa", &["server"]),
+    ("pgwire", &["server"]),
     ("reqwest", &["adops", "cli", "app"]),
     ("clap", &["cli"]),
     ("rustyline", &["cli"]),
@@ -90,7 +91,7 @@ const CRATE_HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// Submodules that others may name, because their parent only groups them.
-const OPEN_PATHS: &[&str] = &["base::", "telemetry::", "server::http", "server::flight_sql"];
+const OPEN_PATHS: &[&str] = &["base::", "telemetry::", "server::http", "server::flight_sql", "server::pgwire"];
 
 /// Words of the ad business: they belong to `sql/`, `adops` and the demo's generator.
 const BUSINESS_WORDS: &[&str] = &["campaign", "advertiser", "creative", "impression", "placement"];

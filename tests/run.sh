@@ -42,6 +42,7 @@ tools() {
   command -v tmux >/dev/null || apt_install tmux
   command -v curl >/dev/null || apt_install curl
   command -v openssl >/dev/null || apt_install openssl
+  command -v psql >/dev/null || apt_install postgresql-client
   compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || apt_install libfaketime
   command -v python3 >/dev/null || apt_install python3
   python3 -c 'import venv, ensurepip' 2>/dev/null || apt_install python3-venv

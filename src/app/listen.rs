@@ -8,13 +8,14 @@ use tokio::net::TcpListener;
 use super::AppError;
 use crate::auth::AuthMode;
 use crate::base::Kind;
+use crate::config::Config;
 use crate::query::{CertificateRow, ListenerRow};
 use crate::server::{ServerConfig, Tls};
 use crate::storage::Address;
 
 /// What has to hold before other machines may reach a port.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Protection {
+struct Protection {
     encrypted: bool,
     authenticated: bool,
     /// Somebody has said that the network itself is safe.
@@ -40,7 +41,7 @@ impl Protection {
 }
 
 /// The address all ports listen on; beyond loopback only what is encrypted and authenticated, or waived aloud.
-pub(super) fn bind_address(bind: &str, protection: Protection) -> Result<IpAddr, AppError> {
+fn bind_address(bind: &str, protection: Protection) -> Result<IpAddr, AppError> {
     let text = if bind == "localhost" { "127.0.0.1" } else { bind };
     let address: IpAddr = text.parse().map_err(|_| {
         AppError::new(Kind::InvalidArgument, format!("server.bind '{bind}' is not an IP address such as 127.0.0.1"))
@@ -64,7 +65,7 @@ pub enum Encryption {
 }
 
 impl Encryption {
-    pub(super) fn of(tls: &Option<Arc<Tls>>) -> Self {
+    fn of(tls: &Option<Arc<Tls>>) -> Self {
         match tls {
             Some(_) => Self::Tls,
             None => Self::None,
@@ -77,6 +78,8 @@ impl Encryption {
 pub struct Addresses {
     pub http: SocketAddr,
     pub flight: SocketAddr,
+    /// None: the port is off.
+    pub pgwire: Option<SocketAddr>,
     pub encryption: Encryption,
 }
 
@@ -93,6 +96,16 @@ impl Addresses {
     pub fn jdbc_url(&self) -> String {
         let encrypted = self.encryption == Encryption::Tls;
         format!("jdbc:arrow-flight-sql://{}/?useEncryption={encrypted}", self.flight)
+    }
+
+    /// For `psql` and libpq, with the database to name.
+    pub fn pgwire_url(&self) -> Option<String> {
+        let address = self.pgwire?;
+        let mode = match self.encryption {
+            Encryption::None => "disable",
+            Encryption::Tls => "require",
+        };
+        Some(format!("postgresql://{address}/adlake?sslmode={mode}"))
     }
 
     /// Where other processes of the lake reach this one, under the name `advertise` unless it is empty.
@@ -144,7 +157,8 @@ impl Listeners {
             address: address.to_string(),
             certificate: certificate.clone(),
         };
-        vec![row("http", addresses.http), row("grpc", addresses.flight)]
+        let pgwire = addresses.pgwire.map(|address| row("pgwire", address));
+        [row("http", addresses.http), row("grpc", addresses.flight)].into_iter().chain(pgwire).collect()
     }
 }
 
@@ -161,7 +175,39 @@ fn certificate(tls: &Tls) -> CertificateRow {
     }
 }
 
-pub(super) async fn bind(address: IpAddr, port: u16, key: &str) -> Result<TcpListener, AppError> {
+/// The listeners of a process, bound, and what clients call them.
+pub(super) struct Bound {
+    pub http: TcpListener,
+    pub flight: TcpListener,
+    pub pgwire: Option<TcpListener>,
+    pub addresses: Addresses,
+}
+
+impl Bound {
+    /// Binds every port that is on.
+    ///
+    /// # Errors
+    /// An address beyond loopback that is not protected, a port in use.
+    pub async fn of(config: &Config, tls: &Option<Arc<Tls>>) -> Result<Self, AppError> {
+        let protection = Protection::of(&config.server, tls.as_deref(), config.auth.mode);
+        let address = bind_address(&config.server.bind, protection)?;
+        let http = bind(address, config.http.port, "http.port").await?;
+        let flight = bind(address, config.flight.port, "flight.port").await?;
+        let pgwire = match config.pgwire.enabled {
+            true => Some(bind(address, config.pgwire.port, "pgwire.port").await?),
+            false => None,
+        };
+        let addresses = Addresses {
+            http: local(&http)?,
+            flight: local(&flight)?,
+            pgwire: pgwire.as_ref().map(local).transpose()?,
+            encryption: Encryption::of(tls),
+        };
+        Ok(Self { http, flight, pgwire, addresses })
+    }
+}
+
+async fn bind(address: IpAddr, port: u16, key: &str) -> Result<TcpListener, AppError> {
     TcpListener::bind((address, port)).await.map_err(|error| {
         let advice = match error.kind() {
             std::io::ErrorKind::AddrInUse => "another process listens there; stop it or set another port",
@@ -172,7 +218,7 @@ pub(super) async fn bind(address: IpAddr, port: u16, key: &str) -> Result<TcpLis
     })
 }
 
-pub(super) fn local(listener: &TcpListener) -> Result<SocketAddr, AppError> {
+fn local(listener: &TcpListener) -> Result<SocketAddr, AppError> {
     listener.local_addr().map_err(|error| AppError::new(Kind::Internal, format!("cannot read bound address: {error}")))
 }
 
@@ -214,6 +260,7 @@ mod tests {
         let bound = |encryption| Addresses {
             http: "127.0.0.1:8080".parse().unwrap(),
             flight: "[::1]:50051".parse().unwrap(),
+            pgwire: Some("127.0.0.1:5433".parse().unwrap()),
             encryption,
         };
         let (plain, tls) = (bound(Encryption::None), bound(Encryption::Tls));
@@ -225,6 +272,8 @@ mod tests {
             (tls.http_url(), tls.flight_url()),
             ("https://127.0.0.1:8080".into(), "grpc+tls://[::1]:50051".into())
         );
+        assert_eq!(plain.pgwire_url().unwrap(), "postgresql://127.0.0.1:5433/adlake?sslmode=disable");
+        assert_eq!(tls.pgwire_url().unwrap(), "postgresql://127.0.0.1:5433/adlake?sslmode=require");
         let public = tls.public("ads.example.com");
         assert_eq!(
             (&*public.http, &*public.grpc),

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::App;
 use crate::base::Classify;
-use crate::server::{Gate, Tls, flight_sql, grpc, http};
+use crate::server::{self, Gate, Tls, flight_sql, grpc, http};
 
 impl App {
     pub(super) fn start_http(&self, listener: TcpListener, tls: Option<Arc<Tls>>) {
@@ -60,5 +60,16 @@ impl App {
                 tracing::error!(%error, "Flight SQL server ended; restart the process");
             }
         });
+    }
+
+    pub(super) fn start_pgwire(&self, listener: TcpListener, tls: Option<Arc<Tls>>) {
+        let parts = server::pgwire::PgwireParts {
+            engine: self.engine.clone(),
+            gate: Gate::new(&self.authenticator, "pgwire"),
+            config: self.loaded.config.pgwire.clone(),
+            tasks: self.tasks.clone(),
+            tls,
+        };
+        self.tasks.spawn("pgwire", server::pgwire::serve(parts, listener));
     }
 }

@@ -25,6 +25,7 @@ use super::limits::Rates;
 use super::model::Token;
 use super::password::{Cost, PasswordHash, hash_password};
 use super::recent::Recent;
+use super::scram::{self, ScramExchange};
 use super::secret;
 use super::store::Directory;
 use super::throttle::Throttle;
@@ -91,8 +92,9 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// # Errors
-    /// Parameters of `[auth]` that Argon2 does not take.
+    /// Parameters of `[auth]` that Argon2 does not take, or too few iterations for SCRAM.
     pub fn new(directory: Arc<Directory>, config: &AuthConfig) -> Result<Arc<Self>, AuthError> {
+        scram::check_iterations(config.scram_iterations)?;
         Ok(Arc::new(Self {
             directory,
             throttle: Throttle::new(config),
@@ -151,6 +153,43 @@ impl Authenticator {
             }
             None => Err(AuthError::BadCredential),
         }
+    }
+
+    /// Begins a proof by SCRAM-SHA-256 with the client's first message; the answer is the server's. For a name without a user, or
+    /// one whose password has no verifier, it goes on as for others and fails at its end.
+    ///
+    /// # Errors
+    /// `Throttled`; `BadCredential` for a message that is none.
+    pub fn begin_scram(
+        &self,
+        user: &str,
+        message: &str,
+        from: Option<IpAddr>,
+    ) -> Result<(ScramExchange, String), AuthError> {
+        self.throttle.begin(Some(user), from, self.directory.clock().now())?;
+        let snapshot = self.directory.snapshot();
+        let known = snapshot.users.get(user).filter(|user| !user.disabled);
+        let stored = known.and_then(|known| known.password.clone());
+        ScramExchange::begin((user, stored), (&snapshot.mask_key(), self.config.scram_iterations), message)
+    }
+
+    /// Ends it with the client's proof: whose it is, and the server's proof.
+    ///
+    /// # Errors
+    /// `BadCredential` for every reason.
+    pub fn finish_scram(
+        &self,
+        exchange: &ScramExchange,
+        (user, message): (&str, &str),
+        from: Option<IpAddr>,
+    ) -> Result<(Identity, String), AuthError> {
+        let proof = exchange.finish(message).inspect_err(|error| {
+            metrics().count("auth_failures", "Sign-ins refused", &[("method", "scram")], 1);
+            tracing::info!(method = "scram", ?from, %error, "sign-in refused");
+        })?;
+        self.throttle.succeeded(Some(user), from, self.directory.clock().now());
+        let password = exchange.password().map(str::to_owned);
+        Ok((Identity { password, ..Identity::of_user(user) }, proof))
     }
 
     async fn nobody(&self) -> Result<PasswordHash, AuthError> {
@@ -229,10 +268,12 @@ impl Authenticator {
     /// Hashes a new password off the I/O threads.
     ///
     /// # Errors
-    /// Too short, too long.
+    /// Too short, too long; not ASCII, where SCRAM is to prove it.
     pub async fn hash(&self, password: String) -> Result<PasswordHash, AuthError> {
         let (length_min, cost) = (self.config.password_length_min, self.cost);
-        self.off_thread(move || hash_password(&password, length_min, cost)).await?
+        let iterations = self.config.scram_iterations;
+        let work = move || hash_password(&password, length_min, cost)?.provable(&password, iterations);
+        self.off_thread(work).await?
     }
 
     /// Works where blocking is allowed, `auth.password_checks` at a time. A caller who leaves does not stop the work, which keeps

@@ -18,6 +18,7 @@ pub(in crate::auth) fn config() -> AuthConfig {
         password_lanes: 1,
         password_checks: 2,
         password_length_min: 8,
+        scram_iterations: 0,
         token_lifetime: Span::from_secs(3600),
         token_lifetime_max: Span::from_secs(7200),
         verified_max: 100,

@@ -29,6 +29,8 @@ pub struct AuthConfig {
     pub password_checks: usize,
     /// Shortest password, in characters.
     pub password_length_min: usize,
+    /// Iterations of the SCRAM-SHA-256 verifiers kept of new passwords; 0 = none are kept.
+    pub scram_iterations: u32,
     /// Life of a token whose CREATE TOKEN does not say.
     pub token_lifetime: Span,
     /// Longest life of a token.

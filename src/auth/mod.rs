@@ -29,6 +29,7 @@ mod stored;
 mod jwt;
 mod password;
 mod recent;
+mod scram;
 mod secret;
 mod throttle;
 mod verified;
@@ -45,5 +46,6 @@ pub use model::{
 };
 pub use password::PasswordHash;
 pub use role::{ADMIN, BUILT_IN_ROLES, ENGINEER};
+pub use scram::ScramExchange;
 pub use secret::{NewToken, is_ours};
 pub use store::Directory;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::AuthConfig;
 use super::error::AuthError;
+use super::scram::ScramVerifier;
 use super::secret::{is_same, random};
 
 const SALT_BYTES: usize = 16;
@@ -26,6 +27,9 @@ pub struct PasswordHash {
     /// Base64.
     salt: String,
     hash: String,
+    /// Of the same password, where `auth.scram_iterations` asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scram: Option<ScramVerifier>,
 }
 
 impl std::fmt::Debug for PasswordHash {
@@ -74,10 +78,25 @@ pub(super) fn hash_password(password: &str, length_min: usize, cost: Cost) -> Re
     let salt: [u8; SALT_BYTES] = random()?;
     let hash = derive(password, &salt, cost)?;
     let Cost { memory_kib, passes, lanes } = cost;
-    Ok(PasswordHash { memory_kib, passes, lanes, salt: BASE64.encode(salt), hash: BASE64.encode(hash) })
+    let (salt, hash) = (BASE64.encode(salt), BASE64.encode(hash));
+    Ok(PasswordHash { memory_kib, passes, lanes, salt, hash, scram: None })
 }
 
 impl PasswordHash {
+    /// The same with what SCRAM proves `password` by; unchanged when `iterations` is 0.
+    ///
+    /// # Errors
+    /// Characters beyond ASCII: clients prepare these before they hash them (SASLprep), which we do not.
+    pub(super) fn provable(self, password: &str, iterations: u32) -> Result<Self, AuthError> {
+        if iterations == 0 {
+            return Ok(self);
+        }
+        if !password.is_ascii() {
+            return Err(AuthError::invalid("with auth.scram_iterations a password has ASCII characters only"));
+        }
+        Ok(Self { scram: Some(ScramVerifier::make(password, iterations)?), ..self })
+    }
+
     /// Random, so it names this very hash: the same password set again has another.
     pub(super) fn salt(&self) -> &str {
         &self.salt
@@ -127,6 +146,15 @@ pub(super) mod tests {
         assert!(!hash.fits(""));
         assert_ne!(hash, hashed("correct horse").unwrap(), "salted");
         assert_eq!(format!("{hash:?}"), "PasswordHash(***)");
+    }
+
+    #[test]
+    fn a_verifier_for_scram_is_kept_only_when_asked_for() {
+        let provable = |password: &str, iterations| hashed(password).unwrap().provable(password, iterations);
+        assert!(provable("correct horse", 0).unwrap().scram.is_none());
+        assert!(provable("correct horse", 4096).unwrap().scram.is_some());
+        assert!(provable("richtiges Pferd ä", 0).is_ok());
+        assert!(provable("richtiges Pferd ä", 4096).is_err());
     }
 
     /// The reference implementation's vector for these parameters: `echo -n "password" | argon2 somesalt -id -t 2 -k 65536 -p 1`.

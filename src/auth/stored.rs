@@ -124,6 +124,16 @@ mod tests {
         assert_eq!(written, pinned);
     }
 
+    /// Beside the hash of a password, where `auth.scram_iterations` asks for it. Documents without it are read as ever.
+    #[test]
+    fn a_verifier_for_scram_is_read_and_written_as_ever() {
+        let scram = r#""hash": "aGFzaA", "scram": {"iterations": 4096, "salt": "c2FsdA==", "stored_key": "a2V5", "server_key": "a2V5"}"#;
+        let pinned = PINNED.replacen(r#""hash": "aGFzaA""#, scram, 1);
+        let written: serde_json::Value =
+            serde_json::from_slice(&encode(&decode(pinned.as_bytes(), 7).unwrap()).unwrap()).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(&pinned).unwrap());
+    }
+
     #[test]
     fn what_is_not_understood_is_an_error() {
         for (from, to, says) in [

@@ -94,9 +94,10 @@ fn first_token(token: &str) -> String {
 /// Where clients connect to.
 pub fn addresses(addresses: &Addresses) -> String {
     let (flight, jdbc, http) = (addresses.flight_url(), addresses.jdbc_url(), addresses.http_url());
+    let pgwire = addresses.pgwire_url().map(|url| format!("\n  PostgreSQL   {url}")).unwrap_or_default();
     format!(
         "  Flight SQL   {flight}\n  \
            JDBC         {jdbc}\n  \
-           HTTP         {http}   (API: {http}/openapi.json)"
+           HTTP         {http}   (API: {http}/openapi.json){pgwire}"
     )
 }

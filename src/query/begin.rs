@@ -37,13 +37,12 @@ impl Inner {
         Ok(Begun { viewer, allowance, watch, now })
     }
 
-    pub(super) fn check_size(&self, sql: &str) -> Result<(), QueryError> {
+    /// # Errors
+    /// Longer than `query.max_sql_size`.
+    pub(super) fn check_length(&self, sql: &str) -> Result<(), QueryError> {
         let allowed = self.config.max_sql_size;
         match u64::try_from(sql.len()).is_ok_and(|length| length <= allowed.bytes()) {
-            true => {
-                check_parameters(sql, self.config.max_parameters)?;
-                check_depth(sql)
-            }
+            true => Ok(()),
             false => Err(QueryError::Invalid {
                 message: format!(
                     "statement has {} bytes, at most {allowed} are allowed (query.max_sql_size)",
@@ -51,6 +50,12 @@ impl Inner {
                 ),
             }),
         }
+    }
+
+    pub(super) fn check_size(&self, sql: &str) -> Result<(), QueryError> {
+        self.check_length(sql)?;
+        check_parameters(sql, self.config.max_parameters)?;
+        check_depth(sql)
     }
 
     /// The session may shorten the configured time, not lengthen it; roles may allow less.

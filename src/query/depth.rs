@@ -57,6 +57,11 @@ pub(super) fn check_depth(sql: &str) -> Result<(), QueryError> {
     })
 }
 
+/// Whether an expression of a text may be nested deeper than that.
+pub(super) fn is_deeper(sql: &str, levels: usize) -> bool {
+    sql.len() > levels && deepest_chain(sql) > levels
+}
+
 /// An upper bound of the depth of the expressions in a text; a text without tokens has none.
 fn deepest_chain(sql: &str) -> usize {
     let mut levels = Levels { open: vec![Level::default()], before: [Token::EOF, Token::EOF] };

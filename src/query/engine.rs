@@ -21,6 +21,7 @@ use super::audit;
 use super::begin::Begun;
 use super::ddl;
 use super::memory::{self, Accounts};
+use super::planner::ParameterTypes;
 use super::running::Registry;
 use super::runtime::Shared;
 use super::statement::query::Threads;
@@ -29,7 +30,7 @@ use super::system::Columns;
 use super::verification::Verifier;
 use super::viewer::Viewer;
 use super::views::{Designs, PartitionAt, PartitionRun, pin_partitions, pin_run, view_called};
-use super::{Answer, Commands, Params, Progress, QueryConfig, QueryError, QueryId, Session, SystemState};
+use super::{Answer, Commands, Params, Prepared, Progress, QueryConfig, QueryError, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
 use crate::base::{Clock, Sealed, Stopwatch, Tasks, Timestamp};
 use crate::catalog::{Catalog, CatalogSnapshot, Create, Definition, Object, Plan};
@@ -95,26 +96,6 @@ impl Request {
             progress: None,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatementKind {
-    /// Gives rows.
-    Query,
-    /// INSERT, DELETE, COPY, REFRESH: gives a number of rows.
-    Update,
-    /// CREATE, DROP, SET …
-    Command,
-}
-
-/// What can be known of a statement without running it.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    pub kind: StatementKind,
-    /// Of the answer.
-    pub schema: SchemaRef,
-    /// One field per parameter, called `$1` …, with inferred types; NULL where the SQL does not tell.
-    pub parameters: SchemaRef,
 }
 
 /// A running query and the table versions it reads.
@@ -194,7 +175,20 @@ impl Engine {
     /// # Errors
     /// As [`Engine::execute`], as far as planning goes.
     pub async fn prepare(&self, sql: &str, session: &Arc<Session>) -> Result<Prepared, QueryError> {
-        let prepared = self.prepared(sql, &Params::None, session).await;
+        self.prepare_typed(sql, Vec::new(), session).await
+    }
+
+    /// The same, for a client that says the types of `$1`, `$2`, … of a query, as far as it does.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub async fn prepare_typed(
+        &self,
+        sql: &str,
+        types: Vec<Option<FieldRef>>,
+        session: &Arc<Session>,
+    ) -> Result<Prepared, QueryError> {
+        let prepared = self.prepared((sql, types), &Params::None, session).await;
         prepared.inspect_err(|error| audit::refused(&self.0, (session.as_ref(), None), sql, error))
     }
 
@@ -205,14 +199,19 @@ impl Engine {
     /// As [`Engine::prepare`].
     pub async fn plan(&self, sql: &str, params: &Params, session: &Arc<Session>) -> Result<Prepared, QueryError> {
         let begun = (self.0.clock.now(), Stopwatch::start());
-        let planned = self.prepared(sql, params, session).await;
+        let planned = self.prepared((sql, Vec::new()), params, session).await;
         planned.inspect_err(|error| {
             audit::refused(&self.0, (session.as_ref(), None), sql, error);
             self.0.registry.refuse(sql, session, begun, error);
         })
     }
 
-    async fn prepared(&self, sql: &str, params: &Params, session: &Session) -> Result<Prepared, QueryError> {
+    async fn prepared(
+        &self,
+        (sql, types): (&str, ParameterTypes),
+        params: &Params,
+        session: &Session,
+    ) -> Result<Prepared, QueryError> {
         self.0.check_size(sql)?;
         if self.0.tasks.is_stopping() {
             return Err(QueryError::Stopping);
@@ -222,7 +221,7 @@ impl Engine {
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(limit.deadline) => Err(limit.error()),
-            prepared = Box::pin(statement::prepare(&self.0, sql, params, &viewer)) => prepared,
+            prepared = Box::pin(statement::prepare(&self.0, (sql, types), params, &viewer)) => prepared,
         }
     }
 
@@ -441,9 +440,12 @@ impl Engine {
         self.0.verifier.idle().await;
     }
 
-    /// Cancels a running statement; false when it is not running.
-    pub fn cancel(&self, query_id: &QueryId) -> bool {
-        self.0.registry.cancel(query_id)
+    /// For texts of several statements, before they are taken apart.
+    ///
+    /// # Errors
+    /// Longer than one statement may be (`query.max_sql_size`).
+    pub fn check_length(&self, sql: &str) -> Result<(), QueryError> {
+        self.0.check_length(sql)
     }
 
     /// Makes all changes of a plan or none (`adlake apply`; CREATE and DROP are plans of one change).

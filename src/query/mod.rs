@@ -29,6 +29,7 @@ mod inference;
 mod params;
 mod placeholders;
 mod planner;
+mod prepared;
 mod statement;
 mod storable;
 mod stream;
@@ -44,6 +45,7 @@ mod shape;
 mod viewer;
 // what SQL sees
 mod functions;
+mod postgres;
 mod system;
 // limits
 mod admission;
@@ -60,9 +62,11 @@ pub use commands::{
     CommandContext, CommandError, Commands, DeleteRows, Progress, VERIFIED_SIDE, WriteReport, explained,
 };
 pub use config::QueryConfig;
-pub use engine::{Engine, EngineParts, PinnedQuery, Prepared, Request, StatementKind};
+pub use engine::{Engine, EngineParts, PinnedQuery, Request};
 pub use error::QueryError;
 pub use ipc_compression::{IPC_COMPRESSION, IpcCompression};
+pub use postgres::{Setting, postgres_compatible};
+pub use prepared::{Prepared, StatementKind};
 pub use reach::Reach;
 pub use session::{Origin, Params, Session};
 pub use state::{

@@ -19,7 +19,9 @@ impl Reach {
     pub(super) fn of(origin: Origin, config: &QueryConfig) -> Self {
         match origin {
             Origin::Repl | Origin::Internal => Self::ThisMachine,
-            Origin::FlightSql | Origin::Http | Origin::Endpoint => Self::Only(config.allowed_locations.clone()),
+            Origin::FlightSql | Origin::Http | Origin::Pgwire | Origin::Endpoint => {
+                Self::Only(config.allowed_locations.clone())
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Statements running now and finished lately: what `system.queries` shows and [`cancel`](super::Engine::cancel) finds.
+//! Statements running now and finished lately: what `system.queries` shows and `KILL QUERY` finds.
 //!
 //! A [`Run`] is shared by whoever works on the statement; its [`Watch`] ends it exactly once, on the last drop at the latest.
 
@@ -51,6 +51,7 @@ impl Origin {
         match self {
             Origin::FlightSql => "flight_sql",
             Origin::Http => "http",
+            Origin::Pgwire => "pgwire",
             Origin::Endpoint => "endpoint",
             Origin::Repl => "repl",
             Origin::Internal => "internal",
@@ -263,15 +264,6 @@ impl Registry {
         count_of(&self.running.lock(), &Principal { user: user.to_owned(), is_external: false })
     }
 
-    /// Signals a running statement; false when there is none of this id.
-    pub(super) fn cancel(&self, id: &QueryId) -> bool {
-        let run = self.running.lock().get(id).cloned();
-        run.is_some_and(|run| {
-            run.cancel.cancel();
-            true
-        })
-    }
-
     /// A statement that runs, or one that ended lately.
     pub(super) fn find(&self, id: &QueryId) -> Option<Found> {
         let running = self.running.lock().get(id).cloned().map(|run| Found { run, is_running: true });
@@ -428,16 +420,5 @@ mod tests {
         assert!(!never.is_slow(Duration::from_secs(1_000_000)));
         let registry = Registry::new(2, Span::from_secs(1));
         assert!(!registry.is_slow(Duration::from_millis(999)) && registry.is_slow(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn cancel_reaches_running_statements_only() {
-        let registry = Registry::new(2, Span::from_secs(0));
-        let watch = begin(&registry, "x");
-        let id = watch.run.id.clone();
-        assert!(registry.cancel(&id));
-        assert!(watch.run.cancel.is_cancelled());
-        watch.succeed();
-        assert!(!registry.cancel(&id));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub enum Origin {
     FlightSql,
     Http,
+    Pgwire,
     Endpoint,
     Repl,
     Internal,

@@ -21,6 +21,7 @@ use super::authorise::denied;
 use super::engine::Inner;
 use super::leak::Guard;
 use super::planner::parse;
+use super::postgres::PG_CATALOG;
 use super::runtime::{CATALOG, PUBLIC};
 use super::viewer::Viewer;
 use super::views::{
@@ -472,6 +473,7 @@ fn not_found((schema, name): &Key, catalog: &CatalogSnapshot, viewer: &Viewer) -
             let hint = suggestion(name, system::names(schema));
             format!("system table '{schema}.{name}' not found{hint}")
         }
+        PG_CATALOG => format!("table '{schema}.{name}' not found"),
         _ => {
             let hint = suggestion(schema, [PUBLIC, system::SYSTEM, system::INFORMATION_SCHEMA]);
             format!("schema '{schema}' not found{hint}")

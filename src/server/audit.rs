@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use super::gate::{Caller, Gate, basic_user};
+use super::gate::{Caller, Gate};
 use crate::auth::{AuditEntry, AuditLog, AuthError, Authenticator, Decision};
 use crate::base::{Kind, Stopwatch, Timestamp};
 
@@ -72,12 +72,11 @@ pub fn call_denied(gate: &Gate, caller: &Caller, address: Option<IpAddr>, endpoi
 /// A call did not get past the gate. Of its credential only the name is told, and only that of a user there is.
 pub fn refused(
     authenticator: &Authenticator,
-    (authorization, address): (Option<&str>, Option<IpAddr>),
+    (user, address): (Option<String>, Option<IpAddr>),
     protocol: &'static str,
     error: &AuthError,
 ) {
     let Some(log) = authenticator.audit() else { return };
-    let user = authorization.and_then(basic_user);
     let user = user.filter(|user| authenticator.directory().snapshot().users.contains_key(user));
     let entry = AuditEntry::of_stranger(log.clock().now(), protocol, user, reason(error));
     log.record(AuditEntry { address, ..entry });

@@ -1,4 +1,4 @@
-//! `[server]`, `[http]`, `[flight]`.
+//! `[server]`, `[http]`, `[flight]`, `[pgwire]`.
 use crate::base::{ByteSize, Span};
 use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
@@ -61,4 +61,22 @@ pub struct FlightConfig {
     pub ping_interval: Span,
     /// Longest wait for the answer.
     pub ping_timeout: Span,
+}
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PgwireConfig {
+    /// Whether there is such a port.
+    pub enabled: bool,
+    /// 0 takes any free port.
+    pub port: u16,
+    /// Largest message of a client, and all of a connection's that wait for their turn.
+    pub max_message_size: ByteSize,
+    /// Prepared statements kept by a connection, and open portals.
+    pub max_prepared: usize,
+    /// Connections open at once.
+    pub max_connections: usize,
+    /// Longest wait for a connection to say who it is, and for each step of that.
+    pub startup_timeout: Span,
+    /// Longest silence of a client between statements, and longest wait for it to read.
+    pub idle_timeout: Span,
 }

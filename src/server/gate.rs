@@ -12,7 +12,7 @@ use base64::Engine as _;
 
 use super::audit;
 use super::error::Fault;
-use crate::auth::{self, Access, AuthError, AuthMode, Authenticator, Credential, Identity};
+use crate::auth::{self, Access, AuthError, AuthMode, Authenticator, Credential, Identity, ScramExchange};
 use crate::base::{Classify, Kind};
 use crate::catalog::CatalogSnapshot;
 use crate::query::{Origin, Session};
@@ -62,7 +62,7 @@ impl Gate {
     pub async fn enter(&self, authorization: Option<&str>, from: Option<IpAddr>) -> Result<Caller, AuthError> {
         let entered = self.proved(authorization, from).await;
         if let (Some(authenticator), Err(error)) = (&self.0, &entered) {
-            audit::refused(authenticator, (authorization, from), self.1, error);
+            audit::refused(authenticator, (authorization.and_then(basic_user), from), self.1, error);
         }
         entered
     }
@@ -81,25 +81,66 @@ impl Gate {
             authenticator.identify(Credential::Token(token), from).await?
         } else if let Some(encoded) = of_scheme(header, "basic") {
             let (user, password) = basic(encoded).ok_or(AuthError::BadCredential)?;
-            // Clients that know only names and passwords send a token as the password. Whether there is such a user is not
-            // asked: how many attempts are free would tell.
-            match auth::is_ours(&password) {
-                true => {
-                    let found = authenticator.identify(Credential::Token(&password), from).await?;
-                    if found.user != user {
-                        return Err(AuthError::BadCredential);
-                    }
-                    found
-                }
-                false => {
-                    authenticator.identify(Credential::Password { user: &user, password: &password }, from).await?
-                }
-            }
+            by_password(authenticator, (&user, &password), from).await?
         } else {
             return Err(AuthError::NoCredential);
         };
         authenticator.admit(&identity)?;
         Ok(Caller(Some(identity)))
+    }
+
+    /// Whose connection it is, by the name and password (or token of that user) that it came with.
+    ///
+    /// # Errors
+    /// As [`Gate::enter`].
+    pub async fn enter_by_password(&self, pair: (&str, &str), from: Option<IpAddr>) -> Result<Caller, AuthError> {
+        let Some(authenticator) = &self.0 else { return Ok(Caller::ANYBODY) };
+        let identified = by_password(authenticator, pair, from).await;
+        let entered = identified.and_then(|identity| authenticator.admit(&identity).map(|()| identity));
+        self.told((pair.0, from), entered).map(|identity| Caller(Some(identity)))
+    }
+
+    /// Whether passwords are proved by SCRAM where a protocol has it.
+    pub fn takes_scram(&self) -> bool {
+        self.0.as_ref().is_some_and(|authenticator| authenticator.config().scram_iterations > 0)
+    }
+
+    /// Begins such a proof; gives what the client is answered.
+    ///
+    /// # Errors
+    /// `NoCredential` while nobody is asked; else as [`Authenticator::begin_scram`].
+    pub fn begin_scram(
+        &self,
+        user: &str,
+        message: &str,
+        from: Option<IpAddr>,
+    ) -> Result<(ScramExchange, String), AuthError> {
+        let authenticator = self.0.as_ref().ok_or(AuthError::NoCredential)?;
+        self.told((user, from), authenticator.begin_scram(user, message, from))
+    }
+
+    /// Whose connection it is, by the end of such a proof; and the server's own proof.
+    ///
+    /// # Errors
+    /// As [`Gate::enter`].
+    pub fn enter_by_scram(
+        &self,
+        exchange: &ScramExchange,
+        proved: (&str, &str),
+        from: Option<IpAddr>,
+    ) -> Result<(Caller, String), AuthError> {
+        let authenticator = self.0.as_ref().ok_or(AuthError::NoCredential)?;
+        let finished = authenticator.finish_scram(exchange, proved, from);
+        let entered = finished.and_then(|finished| authenticator.admit(&finished.0).map(|()| finished));
+        self.told((proved.0, from), entered).map(|(identity, proof)| (Caller(Some(identity)), proof))
+    }
+
+    /// Tells the audit of a sign-in that was refused.
+    fn told<T>(&self, (user, from): (&str, Option<IpAddr>), entered: Result<T, AuthError>) -> Result<T, AuthError> {
+        if let (Some(authenticator), Err(error)) = (&self.0, &entered) {
+            audit::refused(authenticator, (Some(user.to_owned()), from), self.1, error);
+        }
+        entered
     }
 
     /// Lets a caller in again that was let in before.
@@ -167,6 +208,23 @@ pub fn basic_user(header: &str) -> Option<String> {
 fn of_scheme<'a>(header: &'a str, scheme: &str) -> Option<&'a str> {
     let (given, value) = header.split_once(' ')?;
     given.eq_ignore_ascii_case(scheme).then(|| value.trim())
+}
+
+/// Whose name and password these are. Clients that know only names and passwords send a token as the password: whether there is
+/// such a user is not asked, since how many attempts are free would tell.
+async fn by_password(
+    authenticator: &Authenticator,
+    (user, password): (&str, &str),
+    from: Option<IpAddr>,
+) -> Result<Identity, AuthError> {
+    if !auth::is_ours(password) {
+        return authenticator.identify(Credential::Password { user, password }, from).await;
+    }
+    let found = authenticator.identify(Credential::Token(password), from).await?;
+    match found.user == user {
+        true => Ok(found),
+        false => Err(AuthError::BadCredential),
+    }
 }
 
 /// Name and password of Basic credentials (RFC 7617).

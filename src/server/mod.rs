@@ -14,9 +14,10 @@ pub mod grpc;
 pub mod http;
 pub mod opening;
 pub mod peer;
+pub mod pgwire;
 pub mod tls;
 pub mod wire;
 
-pub use config::{FlightConfig, HttpConfig, ServerConfig};
+pub use config::{FlightConfig, HttpConfig, PgwireConfig, ServerConfig};
 pub use gate::Gate;
 pub use tls::{ClientAuth, Tls, TlsConfig, TlsStatus};

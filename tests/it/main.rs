@@ -15,6 +15,7 @@ mod materialize;
 mod materialize_at_random;
 mod materialize_simulation;
 mod partitions;
+mod pgwire;
 mod place;
 mod process;
 mod put;

@@ -67,7 +67,7 @@ pub(super) async fn prepare_verify(engine: &Arc<Inner>, view: &str) -> Result<Pr
     check_view(engine, view)?;
     let prepared = query::prepare(
         engine,
-        &format!("SELECT * FROM \"{}\"", view.replace('"', "\"\"")),
+        (&format!("SELECT * FROM \"{}\"", view.replace('"', "\"\"")), Vec::new()),
         &Params::None,
         &Viewer::trusted(),
     )

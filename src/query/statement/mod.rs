@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::authorise::authorise;
 use super::engine::Inner;
 use super::placeholders::number_placeholders;
+use super::planner::ParameterTypes;
 use super::running::{State, Watch};
 use super::stream::Limit;
 use super::turns::Whose;
@@ -154,10 +155,11 @@ async fn dispatched(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {
     }
 }
 
-/// Kind, columns and parameters, without running. With `params` the columns of a query are those of a run with them.
+/// Kind, columns and parameters, without running. `types` are those of `$1`, `$2`, … as far as the client says them. With `params`
+/// the columns of a query are those of a run with them.
 pub(super) async fn prepare(
     engine: &Arc<Inner>,
-    sql: &str,
+    (sql, types): (&str, ParameterTypes),
     params: &Params,
     viewer: &Viewer,
 ) -> Result<Prepared, QueryError> {
@@ -165,7 +167,7 @@ pub(super) async fn prepare(
     let statement = parse(sql)?;
     authorise(&statement, viewer, &engine.catalog.snapshot())?;
     match statement {
-        Statement::Query(text) => query::prepare(engine, show::functions(&text), params, viewer).await,
+        Statement::Query(text) => query::prepare(engine, (show::functions(&text), types), params, viewer).await,
         Statement::Show(target) => show::prepare(engine, show::Shown::Target(target), viewer).await,
         Statement::Describe { name } => show::prepare(engine, show::Shown::Name(name), viewer).await,
         Statement::Insert { table, columns, source } => {

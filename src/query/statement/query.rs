@@ -48,7 +48,9 @@ pub(super) struct Question {
 impl Question {
     pub(super) fn new(sql: &str, params: &Params, declared: &[FieldRef]) -> Result<Self, QueryError> {
         let values = may_have_parameters(sql, params).then(|| (params.clone(), declared.to_vec()));
-        Ok(Self { statement: parse(sql)?, types: declared.iter().cloned().map(Some).collect(), values })
+        // NULL is what a statement that was prepared says of a type that nothing tells.
+        let known = |field: &FieldRef| (*field.data_type() != DataType::Null).then(|| field.clone());
+        Ok(Self { statement: parse(sql)?, types: declared.iter().map(known).collect(), values })
     }
 
     fn is_explain(&self) -> bool {
@@ -266,11 +268,11 @@ where
     Ok(stream::start(&engine.shared, plan, schema, Held::inside(&engine.shared, cancel, limit)))
 }
 
-/// Columns and parameters of a query; the columns are those of a run with `params`. Tables are pinned as for a run: the layout
-/// of columns (`Utf8View`) is the files'.
+/// Columns and parameters of a query, of which some have the types that the client says; the columns are those of a run with
+/// `params`. Tables are pinned as for a run: the layout of columns (`Utf8View`) is the files'.
 pub(super) async fn prepare(
     engine: &Arc<Inner>,
-    sql: &str,
+    (sql, types): (&str, ParameterTypes),
     params: &Params,
     viewer: &Viewer,
 ) -> Result<Prepared, QueryError> {
@@ -286,9 +288,9 @@ pub(super) async fn prepare(
     let params = params.clone();
     let planning = async move {
         let planned = |types| settle(Planner::new(&state, &relations).query(&statement, types)?);
-        let plan = planned(Vec::new())?;
+        let plan = planned(types.clone())?;
         let parameters = params::parameter_schema(&plan)?;
-        let schema = match (&params, unknown_as_text(&parameters)) {
+        let schema = match (&params, unknown_as_text(&parameters, &types)) {
             (Params::None, None) => planned_schema(&state, &plan)?,
             (Params::None, Some(types)) => planned(types)
                 .and_then(|plan| planned_schema(&state, &plan))
@@ -301,9 +303,9 @@ pub(super) async fn prepare(
     engine.shared.cpu.spawn(planning).await?
 }
 
-/// The types of a plan's parameters with VARCHAR, what clients are told to bind, for those that nothing tells the type of;
-/// `None` when there are no such.
-fn unknown_as_text(parameters: &Schema) -> Option<ParameterTypes> {
+/// The types that the client says of a plan's parameters, with VARCHAR, what clients are told to bind, for those that nothing
+/// tells the type of; `None` when there are no such.
+fn unknown_as_text(parameters: &Schema, said: &[Option<FieldRef>]) -> Option<ParameterTypes> {
     let unknown = |field: &FieldRef| *field.data_type() == DataType::Null;
     // Named ones cannot be told apart by position.
     let number = |field: &FieldRef| field.name().strip_prefix('$')?.parse::<usize>().ok();
@@ -311,8 +313,11 @@ fn unknown_as_text(parameters: &Schema) -> Option<ParameterTypes> {
     if !positional || !parameters.fields().iter().any(unknown) {
         return None;
     }
-    let text = |field: &FieldRef| unknown(field).then(|| Arc::new(Field::new("", DataType::Utf8, true)));
-    Some(parameters.fields().iter().map(text).collect())
+    let text = |(index, field): (usize, &FieldRef)| match said.get(index) {
+        Some(Some(said)) => Some(said.clone()),
+        Some(None) | None => unknown(field).then(|| Arc::new(Field::new("", DataType::Utf8, true))),
+    };
+    Some(parameters.fields().iter().enumerate().map(text).collect())
 }
 
 /// The columns a plan will answer. Types settle during analysis; a parameter of unknown type can keep that from

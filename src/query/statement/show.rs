@@ -31,7 +31,7 @@ pub(super) async fn describe(work: &mut Work, name: &str) -> Result<Answer, Quer
 
 /// The columns SHOW or DESCRIBE would answer.
 pub(super) async fn prepare(engine: &Arc<Inner>, shown: Shown, viewer: &Viewer) -> Result<Prepared, QueryError> {
-    query::prepare(engine, &sql_of(engine, None, viewer, &shown)?, &Params::None, viewer).await
+    query::prepare(engine, (&sql_of(engine, None, viewer, &shown)?, Vec::new()), &Params::None, viewer).await
 }
 
 async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError> {

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as Sql, TableFactor, Visit, Visitor};
 
+use crate::query::postgres::PG_CATALOG;
 use crate::query::system;
 
 /// Whether a query reads one such table, once, and has no part that could be dear: no join, subquery, WITH or table function.
@@ -17,7 +18,8 @@ pub(super) fn needs_no_turn(statement: &Statement) -> bool {
     let TableFactor::Table { name, args: None, .. } = &from.relation else { return false };
     let parts: Vec<&str> = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.as_str()).collect();
     let [schema, table] = parts.as_slice() else { return false };
-    let is_live = [system::SYSTEM, system::INFORMATION_SCHEMA].iter().any(|known| schema.eq_ignore_ascii_case(known))
+    let of_process = [system::SYSTEM, system::INFORMATION_SCHEMA, PG_CATALOG];
+    let is_live = of_process.iter().any(|known| schema.eq_ignore_ascii_case(known))
         && !system::KEPT.iter().any(|kept| table.eq_ignore_ascii_case(kept));
     is_live && from.joins.is_empty() && select.lateral_views.is_empty() && has_one_query(query)
 }
@@ -56,6 +58,7 @@ mod tests {
             true,
         );
         check("SELECT * FROM INFORMATION_SCHEMA.tables", true);
+        check("SELECT oid FROM pg_catalog.pg_class WHERE relname = 'a'", true);
         for turn in [
             "SELECT count(*) FROM system.functions a, system.functions b",
             "SELECT count(*) FROM system.functions a JOIN system.functions b ON true",

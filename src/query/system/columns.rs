@@ -63,7 +63,7 @@ impl Columns {
     }
 
     /// All relations whose columns can be told, by name; a view that no longer works is left out.
-    pub(super) fn all(&self, engine: &Arc<Inner>) -> Vec<(Arc<Object>, SchemaRef)> {
+    pub(in crate::query) fn all(&self, engine: &Arc<Inner>) -> Vec<(Arc<Object>, SchemaRef)> {
         let catalog = engine.catalog.snapshot();
         let relations = catalog.relations.values();
         relations.filter_map(|object| Some((object.clone(), self.of(engine, &object.name).ok()?))).collect()

@@ -44,10 +44,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::QueryError;
 use super::engine::Inner;
 use super::fault::external;
+use super::postgres::{self, PG_CATALOG};
 use super::viewer::Viewer;
 
 pub(super) use columns::Columns;
 pub(super) use kept::{KEPT, kept_view};
+pub(super) use visible::reads;
 
 /// Schema of what adlake knows about itself.
 pub(super) const SYSTEM: &str = "system";
@@ -134,12 +136,20 @@ pub(super) fn names(schema: &str) -> impl Iterator<Item = &'static str> + use<> 
     TABLES.iter().filter(move |(of, ..)| *of == schema).map(|(_, name, _)| *name)
 }
 
+/// Schema, name and columns of every table that is not in the lake.
+pub(super) fn schemas() -> impl Iterator<Item = (&'static str, &'static str, SchemaRef)> {
+    TABLES.iter().map(|(schema, name, kind)| (*schema, *name, kind.schema()))
+}
+
 /// The table of this name, if there is one, with the rows that `viewer` may see.
 pub(super) fn table(
     engine: &Arc<Inner>,
     (schema, name): (&str, &str),
     viewer: &Viewer,
 ) -> Option<Arc<dyn TableProvider>> {
+    if schema == PG_CATALOG {
+        return postgres::table(engine, name, viewer);
+    }
     let (_, _, kind) = TABLES.iter().find(|(of, known, _)| *of == schema && *known == name)?;
     Some(Arc::new(SystemTable { kind: *kind, engine: engine.clone(), viewer: viewer.clone() }))
 }

@@ -190,7 +190,8 @@ pub(super) fn without(kind: Kind, viewer: &Viewer) -> &'static [&'static str] {
     }
 }
 
-fn reads(access: &Access, table: &str, column: &str) -> bool {
+/// Whether a caller may know of a column.
+pub(in crate::query) fn reads(access: &Access, table: &str, column: &str) -> bool {
     match access.reading(table) {
         Reading::All => true,
         Reading::Columns(columns) => columns.contains(column),

@@ -36,6 +36,8 @@ pub enum Speaks {
     Http,
     /// HTTP/2 only.
     Grpc,
+    /// PostgreSQL's protocol, version 3.
+    Postgres,
 }
 
 impl Speaks {
@@ -43,6 +45,7 @@ impl Speaks {
         match self {
             Self::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Self::Grpc => vec![b"h2".to_vec()],
+            Self::Postgres => vec![b"postgresql".to_vec()],
         }
     }
 
@@ -50,6 +53,7 @@ impl Speaks {
         match self {
             Self::Http => "http",
             Self::Grpc => "grpc",
+            Self::Postgres => "pgwire",
         }
     }
 }

@@ -28,4 +28,5 @@ pub use acceptor::{Acceptor, Secured, Speaks, Unsecured};
 pub use config::{ClientAuth, TlsConfig};
 pub use error::TlsError;
 pub use facts::CertificateFacts;
+pub use half_open::HalfOpen;
 pub use reload::{Tls, TlsStatus};

@@ -64,11 +64,12 @@ async fn a_token_or_an_id_cancels() {
     assert_eq!(error.kind(), Kind::Cancelled);
 
     let (id, rows) = open(&lab, SILENT).await;
-    assert!(lab.engine.cancel(&id));
+    lab.run(&format!("KILL QUERY '{}'", id.0)).await;
     let error = QueryError::from(rows.try_collect::<Vec<_>>().await.unwrap_err());
     assert_eq!(error.kind(), Kind::Cancelled);
     until_state(&lab, &id, "cancelled").await;
-    assert!(!lab.engine.cancel(&id));
+    let again = lab.error(&format!("KILL QUERY '{}'", id.0)).await;
+    assert!(again.contains("does not run any more"), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,9 +5,14 @@ use arrow::datatypes::Int64Type;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
 use reqwest::{Client, StatusCode};
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::Channel;
 
 use super::testing::Authority;
@@ -197,4 +202,48 @@ async fn a_server_that_cannot_be_what_it_should_does_not_start() {
     // Encrypted is not enough.
     says(&lab.refused(&[("server.bind", "0.0.0.0")]).await, &["no authentication", "server.insecure"]);
     lab.serve(&[("server.bind", "0.0.0.0"), ("server.insecure", "true")]).await.stop().await;
+}
+
+/// Bytes of PostgreSQL's protocol: a request for TLS, and who user ann is.
+const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
+const STARTUP: &[u8] = b"\0\0\0\x12\0\x03\0\0user\0ann\0\0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_clients_ask_for_tls_or_begin_with_it_and_are_not_served_without() {
+    let lab = Lab::new();
+    let server = lab.serve(&[("pgwire.enabled", "true"), ("pgwire.port", "0")]).await;
+    let address = server.running.addresses.pgwire.unwrap();
+    let greeted = async |stream: &mut TlsStream<TcpStream>| {
+        stream.write_all(STARTUP).await.unwrap();
+        let mut answer = [0; 9];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"R\0\0\0\x08\0\0\0\0", "signed in");
+    };
+
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(SSL_REQUEST).await.unwrap();
+    let mut taken = [0];
+    stream.read_exact(&mut taken).await.unwrap();
+    assert_eq!(&taken, b"S");
+    let raw = Raw::new(&lab, &[&TLS13, &TLS12]);
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(raw.config.clone())).connect(name, stream).await.unwrap();
+    greeted(&mut stream).await;
+
+    let direct = Raw::new(&lab, &[&TLS13]).speaking(&["postgresql"]);
+    greeted(&mut direct.connect(address).await.unwrap()).await;
+
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(STARTUP).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(String::from_utf8_lossy(&answer).contains("speaks TLS"), "{answer:?}");
+
+    // What was sent in front of the handshake is no part of what is said behind it.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&[SSL_REQUEST, STARTUP].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!answer.contains(&b'R'), "{answer:?}");
+    server.stop().await;
 }

@@ -1,0 +1,82 @@
+//! Clients that lie, stay silent or ask for too much.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Server, one, state};
+
+async fn said(server: &Server, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    let _ = tokio::time::timeout(Duration::from_secs(60), reading).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// `Startup` of user ann.
+const STARTUP: &[u8] = b"\0\0\0\x12\0\x03\0\0user\0ann\0\0";
+
+#[tokio::test]
+async fn what_is_not_the_protocol_is_refused() {
+    let server = Server::start().await;
+    for other in [&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..], b"\x16\x03\x01\0\0\0\0\0", b"\0\0\0\x08\0\x02\0\0"] {
+        assert!(said(&server, other).await.contains("08P01"), "{other:?}");
+    }
+    let begin = |message: &[u8]| [STARTUP, message].concat();
+    for wrong in [&b"Q\x7f\0\0\0"[..], b"B\0\0\0\x0a\0\0\xff\xff\0\0", b"\xff\0\0\0\x04", b"p\0\0\0\x06a\0"] {
+        assert!(said(&server, &begin(wrong)).await.contains("08P01"), "{wrong:?}");
+    }
+    assert_eq!(one(&server.client().await, "SELECT 1").await, "1");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn silence_and_crowds_are_bounded() {
+    let server = Server::with(&[("pgwire.startup_timeout", "100ms")]).await;
+    assert_eq!(said(&server, b"").await, "");
+    server.stop().await;
+
+    let server = Server::with(&[("pgwire.max_connections", "2")]).await;
+    let (first, second) = (server.client().await, server.client().await);
+    assert_eq!(state(server.try_client("user=ann").await.map(|_| ())), "53300");
+    drop((first, second));
+    server.stop().await;
+
+    let server = Server::with(&[("pgwire.idle_timeout", "100ms")]).await;
+    assert!(said(&server, STARTUP).await.contains("57P05"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn too_much_is_refused_and_too_many_statements_are() {
+    let settings = [("pgwire.max_message_size", "10 KiB"), ("pgwire.max_prepared", "3")];
+    let server = Server::with(&settings).await;
+    let client = server.client().await;
+    let kept = [
+        client.prepare("SELECT 1").await.unwrap(),
+        client.prepare("SELECT 2").await.unwrap(),
+        client.prepare("SELECT 3").await.unwrap(),
+    ];
+    assert_eq!(state(client.prepare("SELECT 4").await.map(|_| ())), "53400");
+    drop(kept);
+    let large = format!("SELECT '{}'", "x".repeat(20_000));
+    assert_eq!(state(client.simple_query(&large).await), "08P01");
+    server.stop().await;
+
+    let server = Server::with(&[("query.max_sql_size", "1 KiB")]).await;
+    let client = server.client().await;
+    assert_eq!(state(client.simple_query(&"SELECT 1;".repeat(1000)).await), "42000");
+    assert_eq!(one(&client, "SELECT 1").await, "1");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopping_server_says_so() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    server.stop().await;
+    assert!(client.simple_query("SELECT 1").await.is_err());
+}
