@@ -3,11 +3,16 @@
 //! Clients ask about indexes, triggers or publications with functions and forms that the engine has not. A query whose rows all
 //! come from such a table (not merely joined to it from outside) has none, so it need not be planned.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins,
+    Visit, Visitor,
 };
 
-use super::translate::{COLUMNS_MAX, last_part, shown_name};
+use super::shown::{COLUMNS_MAX, shown_name};
+use super::translate::last_part;
+use crate::base::quoted;
 
 const EMPTY: [(&str, &str); 47] = [
     ("pg_aggregate", "aggfnoid aggkind"),
@@ -121,12 +126,42 @@ fn is_empty_select(select: &Select) -> bool {
     let has_groups = matches!(&select.group_by, GroupByExpr::Expressions(groups, _) if !groups.is_empty());
     let aggregates = select.projection.iter().any(|item| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            let text = expr.to_string().to_ascii_lowercase();
-            AGGREGATES.iter().any(|name| text.contains(&format!("{name}(")))
+            expr.visit(&mut Aggregates::default()).is_break()
         }
         _ => false,
     });
     (has_groups || !aggregates) && select.from.iter().any(is_empty_join)
+}
+
+/// Breaks at an aggregate that is of the query itself, not of a query inside it.
+#[derive(Default)]
+struct Aggregates {
+    queries: usize,
+}
+
+impl Visitor for Aggregates {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries = self.queries.saturating_sub(1);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function)
+                if self.queries == 0 && AGGREGATES.contains(&last_part(&function.name).as_str()) =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 fn is_empty_join(joined: &TableWithJoins) -> bool {
@@ -166,7 +201,7 @@ pub(super) fn stand_in(query: &Query) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
     for item in &select.projection {
         let mut name = match item {
-            SelectItem::UnnamedExpr(expr) => column_name(expr),
+            SelectItem::UnnamedExpr(expr) => shown_name(expr),
             SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
             _ => return None,
         };
@@ -175,8 +210,7 @@ pub(super) fn stand_in(query: &Query) -> Option<String> {
         }
         names.push(name);
     }
-    let columns: Vec<String> =
-        names.iter().map(|name| format!("CAST(NULL AS VARCHAR) AS \"{}\"", name.replace('"', "\"\""))).collect();
+    let columns: Vec<String> = names.iter().map(|name| format!("CAST(NULL AS VARCHAR) AS {}", quoted(name))).collect();
     Some(format!("SELECT {} WHERE false", columns.join(", ")))
 }
 
@@ -187,8 +221,4 @@ fn first_select(body: &SetExpr) -> Option<&Select> {
         SetExpr::SetOperation { left, .. } => first_select(left),
         _ => None,
     }
-}
-
-fn column_name(expr: &Expr) -> String {
-    shown_name(expr)
 }

@@ -14,6 +14,7 @@ mod columns;
 mod empty;
 mod names;
 mod relations;
+mod shown;
 mod tables;
 mod translate;
 mod types;

@@ -172,7 +172,7 @@ async fn errors_carry_their_code_and_place_and_end_nothing() {
         ("CREATE TABLE t (id BIGINT)", "42P07"),
         ("UPDATE t SET id = 1", "0A000"),
         ("SELECT 9223372036854775807 + id FROM t", "42000"),
-        ("COPY t FROM STDIN", "42000"),
+        ("COPY t FROM STDIN", "0A000"),
         ("SAVEPOINT a", "0A000"),
         ("DEALLOCATE nothing", "26000"),
     ] {

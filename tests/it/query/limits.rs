@@ -173,11 +173,12 @@ async fn long_texts_are_refused() {
 async fn deep_nesting_is_an_error_and_the_engine_lives_on() {
     let lab = Lab::open().await;
     let nested = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
-    assert_eq!(lab.error(&nested).await, "?");
+    let too_deep = "nested too deeply; split the statement, for example with WITH or a view";
+    assert!(lab.error(&nested).await.contains(too_deep));
     let wide = format!("SELECT 1 WHERE 1 = 1{}", " OR 1 = 2".repeat(1_000));
     assert_eq!(lab.rows(&wide).await, ["1"]);
     let queries = format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(500), ")".repeat(500));
-    assert_eq!(lab.error(&queries).await, "?");
+    assert!(lab.error(&queries).await.contains(too_deep));
     let chain = format!("SELECT 1{}", " + 1".repeat(20_000));
     assert!(lab.error(&chain).await.contains("more than 6000 operators in one expression"));
     assert_eq!(lab.rows("SELECT 1").await, ["1"]);
