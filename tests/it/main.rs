@@ -8,6 +8,7 @@ mod cli;
 mod flight;
 mod freshness;
 mod grpc;
+mod hostile;
 mod http;
 mod ingest;
 mod lab;
