@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::range::times_between;
 use super::{MaterializeError, Refresher};
+use crate::base::quoted;
 use crate::catalog::Definition;
 use crate::query::{QueryError, VERIFIED_SIDE};
 use crate::rollup::{Certainty, Strategy};
@@ -106,8 +107,4 @@ fn compared(names: &[String], certainties: &[Certainty]) -> Compared {
         }
     }
     Compared { shown, by }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,7 +1,9 @@
 //! `[query]`: limits of the engine.
+
 use crate::base::{ByteSize, Span};
 use crate::storage::Locations;
 use serde::Deserialize;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryConfig {

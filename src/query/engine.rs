@@ -22,7 +22,7 @@ use super::begin::Begun;
 use super::ddl;
 use super::memory::{self, Accounts};
 use super::planner::ParameterTypes;
-use super::running::Registry;
+use super::running::{Guardian, Registry};
 use super::runtime::Shared;
 use super::statement::query::Threads;
 use super::statement::{self, Work};
@@ -30,12 +30,12 @@ use super::system::Columns;
 use super::verification::Verifier;
 use super::viewer::Viewer;
 use super::views::{Designs, PartitionAt, PartitionRun, pin_partitions, pin_run, view_called};
-use super::{Answer, Commands, Params, Prepared, Progress, QueryConfig, QueryError, Session, SystemState};
+use super::{Answer, Commands, Params, PinnedQuery, Prepared, Progress, QueryConfig, QueryError, Session, SystemState};
 use crate::auth::{Access, Authenticator, Reading};
-use crate::base::{Clock, Sealed, Stopwatch, Tasks, Timestamp};
-use crate::catalog::{Catalog, CatalogSnapshot, Create, Definition, Object, Plan};
+use crate::base::{Clock, Sealed, Stopwatch, Tasks};
+use crate::catalog::{Catalog, Create, Definition, Object, Plan};
 use crate::rollup::{self, Decision, Design, Scan};
-use crate::storage::{Lake, TableVersion};
+use crate::storage::Lake;
 
 /// What an engine is made of.
 pub struct EngineParts {
@@ -68,7 +68,7 @@ pub(super) struct Inner {
     pub(super) verifier: Verifier,
     commands: OnceLock<Arc<dyn Commands>>,
     state: OnceLock<Arc<dyn SystemState>>,
-    authenticator: OnceLock<Arc<Authenticator>>,
+    authenticator: Guardian,
 }
 
 /// One statement to run.
@@ -98,20 +98,6 @@ impl Request {
     }
 }
 
-/// A running query and the table versions it reads.
-pub struct PinnedQuery {
-    pub schema: SchemaRef,
-    pub stream: SendableRecordBatchStream,
-    /// Every table read, directly or through views: relation name and version, sorted by name.
-    pub sources: Vec<(String, TableVersion)>,
-    /// How many rows these have.
-    pub source_rows: u64,
-    /// Everything committed before this moment is in the rows.
-    pub data_as_of: Timestamp,
-    /// What its names stood for.
-    pub catalog: Arc<CatalogSnapshot>,
-}
-
 impl Engine {
     /// Starts threads, memory pool and spill disk.
     ///
@@ -120,16 +106,17 @@ impl Engine {
     pub async fn start(parts: EngineParts) -> Result<Engine, QueryError> {
         let EngineParts { lake, catalog, config, settings, clock, tasks } = parts;
         let shared = Shared::start(&config, &lake)?;
+        let authenticator = Guardian::default();
         Ok(Engine(Arc::new(Inner {
             admission: Admission::new(&config),
-            registry: Registry::new(config.history, config.slow_after),
+            registry: Registry::new(config.history, config.slow_after, authenticator.clone()),
             accounts: Accounts::default(),
             columns: Columns::default(),
             designs: Designs::default(),
             verifier: Verifier::new(&lake, config.verify_concurrent),
             commands: OnceLock::new(),
             state: OnceLock::new(),
-            authenticator: OnceLock::new(),
+            authenticator,
             lake,
             catalog,
             config,
@@ -156,7 +143,6 @@ impl Engine {
 
     /// Takes over users, roles and policies; called once by `app.rs`. Without it no session of a caller is served.
     pub fn guard_by(&self, authenticator: Arc<Authenticator>) {
-        self.0.registry.guard_by(authenticator.clone());
         if self.0.authenticator.set(authenticator).is_err() {
             tracing::error!("users and roles were taken over twice; the first stay");
         }

@@ -1,9 +1,11 @@
 //! What can go wrong with a statement.
+
 use super::CommandError;
 use crate::auth::AuthError;
 use crate::base::{Classify, Kind};
 use crate::catalog::CatalogError;
 use crate::storage::StorageError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     #[error("{message}")]
@@ -48,6 +50,7 @@ pub enum QueryError {
     #[error("internal error: {message}")]
     Internal { message: String },
 }
+
 impl Classify for QueryError {
     fn kind(&self) -> Kind {
         match self {

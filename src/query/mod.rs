@@ -57,12 +57,12 @@ mod runtime;
 mod turns;
 mod with;
 
-pub use answer::{Answer, Outcome, QueryId};
+pub use answer::{Answer, Outcome, PinnedQuery, QueryId};
 pub use commands::{
     CommandContext, CommandError, Commands, DeleteRows, Progress, VERIFIED_SIDE, WriteReport, explained,
 };
 pub use config::QueryConfig;
-pub use engine::{Engine, EngineParts, PinnedQuery, Request};
+pub use engine::{Engine, EngineParts, Request};
 pub use error::QueryError;
 pub use ipc_compression::{IPC_COMPRESSION, IpcCompression};
 pub use postgres::{Setting, postgres_compatible};

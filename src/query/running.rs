@@ -101,7 +101,9 @@ pub(super) struct Run {
 
 impl Run {
     fn new(sql: &str, session: &Session, cancel: CancellationToken, begun: (Timestamp, Stopwatch)) -> Self {
-        let text = redacted(sql);
+        // A character has four bytes at most.
+        let beginning = sql.get(..sql.floor_char_boundary(SQL_KEPT * 4)).unwrap_or_default();
+        let text = redacted(beginning);
         let (started_at, stopwatch) = begun;
         Self {
             id: QueryId(uuid::Uuid::now_v7().simple().to_string()),
@@ -113,7 +115,7 @@ impl Run {
             origin: session.origin,
             about: Mutex::default(),
             sql: text.chars().take(SQL_KEPT).collect(),
-            is_cut: text.chars().nth(SQL_KEPT).is_some(),
+            is_cut: beginning.len() < sql.len() || text.chars().nth(SQL_KEPT).is_some(),
             started_at,
             cancel,
             killed: AtomicBool::new(false),
@@ -191,27 +193,20 @@ pub(super) struct Registry {
     finished: Mutex<VecDeque<Arc<Run>>>,
     kept: usize,
     slow_after: Span,
-    authenticator: OnceLock<Arc<Authenticator>>,
+    guard: Guardian,
 }
 
-impl Registry {
-    pub(super) fn new(kept: usize, slow_after: Span) -> Arc<Self> {
-        Arc::new(Self {
-            running: Mutex::default(),
-            finished: Mutex::default(),
-            kept,
-            slow_after,
-            authenticator: OnceLock::new(),
-        })
-    }
+/// Who knows users and roles, from when it is plugged in.
+pub(super) type Guardian = Arc<OnceLock<Arc<Authenticator>>>;
 
-    /// Statements that end are told to its audit; a second call changes nothing.
-    pub(super) fn guard_by(&self, authenticator: Arc<Authenticator>) {
-        let _set = self.authenticator.set(authenticator);
+impl Registry {
+    /// Statements that end are told to the audit of `guard`.
+    pub(super) fn new(kept: usize, slow_after: Span, guard: Guardian) -> Arc<Self> {
+        Arc::new(Self { running: Mutex::default(), finished: Mutex::default(), kept, slow_after, guard })
     }
 
     fn is_audited(&self) -> bool {
-        self.authenticator.get().is_some_and(|authenticator| authenticator.audit().is_some())
+        self.guard.get().is_some_and(|authenticator| authenticator.audit().is_some())
     }
 
     /// Whether that is long for a statement.
@@ -339,7 +334,7 @@ impl Watch {
             &[("origin", origin)],
             elapsed.as_secs_f64(),
         );
-        if let Some(authenticator) = self.registry.authenticator.get() {
+        if let Some(authenticator) = self.registry.guard.get() {
             audit::ended(authenticator, run, state);
         }
         if self.registry.is_slow(elapsed) {
@@ -386,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_statement_ends_once_and_is_remembered() {
-        let registry = Registry::new(2, Span::from_secs(0));
+        let registry = Registry::new(2, Span::from_secs(0), Guardian::default());
         begin(&registry, "first").succeed();
         begin(&registry, "second").fail(&QueryError::Invalid { message: "no".to_owned() });
         drop(begin(&registry, "third"));
@@ -399,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_caller_has_so_many_running_and_others_are_not_counted() {
-        let registry = Registry::new(2, Span::from_secs(0));
+        let registry = Registry::new(2, Span::from_secs(0), Guardian::default());
         let begin = |user: &str, token: &str| {
             let identity = Identity { token: Some(token.to_owned()), ..Identity::of_user(user) };
             let session = Session::of_caller("s", identity, Origin::Http);
@@ -416,9 +411,9 @@ mod tests {
 
     #[test]
     fn what_is_slow_is_set_and_zero_is_nothing() {
-        let never = Registry::new(2, Span::from_secs(0));
+        let never = Registry::new(2, Span::from_secs(0), Guardian::default());
         assert!(!never.is_slow(Duration::from_secs(1_000_000)));
-        let registry = Registry::new(2, Span::from_secs(1));
+        let registry = Registry::new(2, Span::from_secs(1), Guardian::default());
         assert!(!registry.is_slow(Duration::from_millis(999)) && registry.is_slow(Duration::from_secs(1)));
     }
 }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::QueryError;
 use super::admission::Permit;
+use super::digest::plan_digest;
 use super::fault::external;
 use super::running::{Run, State, Watch};
 use super::runtime::{Shared, panicked};
@@ -200,6 +201,8 @@ async fn drive(rows: Rows, held: Held) {
     let Held { watch, permit, cancel, limit, most, task: _ } = held;
     if let Some(watch) = &watch {
         watch.enter(State::Running);
+        // A query is planned once.
+        let _set = watch.run.plan.set(plan_digest(rows.plan.as_ref()));
     }
     let running = AssertUnwindSafe(forward(rows, watch.as_ref(), most)).catch_unwind();
     let outcome = tokio::select! {

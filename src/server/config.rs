@@ -1,6 +1,8 @@
 //! `[server]`, `[http]`, `[flight]`, `[pgwire]`.
+
 use crate::base::{ByteSize, Span};
 use serde::Deserialize;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
@@ -23,6 +25,7 @@ pub struct ServerConfig {
     /// Host under which other processes reach this one; empty = `bind`.
     pub advertise: String,
 }
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpConfig {
@@ -45,6 +48,7 @@ pub struct HttpConfig {
     /// Longest wait for the answer.
     pub ping_timeout: Span,
 }
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlightConfig {
@@ -62,6 +66,7 @@ pub struct FlightConfig {
     /// Longest wait for the answer.
     pub ping_timeout: Span,
 }
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PgwireConfig {

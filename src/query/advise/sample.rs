@@ -15,6 +15,7 @@ use datafusion::physical_plan::collect;
 use datafusion::prelude::Expr;
 
 use super::growth::{Found, Scale};
+use crate::base::quoted;
 use crate::query::QueryError;
 use crate::query::engine::Inner;
 use crate::rollup::{self, Design, Scan, Shape};
@@ -62,8 +63,7 @@ impl Sample {
             rows += taken;
             rows_of_chosen += file.rows;
             let provider = snapshot.provider_of(&BTreeSet::from([file.name.clone()]));
-            let shown: Vec<Expr> =
-                columns.iter().map(|column| col(format!("\"{}\"", column.replace('"', "\"\"")))).collect();
+            let shown: Vec<Expr> = columns.iter().map(|column| col(quoted(column))).collect();
             let scan = LogicalPlanBuilder::scan("sample", provider_as_source(provider), None)?;
             let scan = if shown.is_empty() { scan } else { scan.project(shown)? };
             let plan = scan.limit(0, usize::try_from(taken).ok())?.build()?;

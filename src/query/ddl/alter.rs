@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef};
 
 use super::apply;
+use crate::base::quoted;
 use crate::catalog::{
     AlterAddColumn, AlterOptions, CatalogError, Change, Create, Definition, ObjectKind, Plan, Statement,
     parse_statement, with_options,
@@ -83,7 +84,7 @@ fn with_column(sql: &str, field: &FieldRef) -> Result<Create, QueryError> {
 }
 
 fn column_sql(field: &Field) -> String {
-    format!("\"{}\" {}", field.name().replace('"', "\"\""), sql_name(field.data_type()))
+    format!("{} {}", quoted(field.name()), sql_name(field.data_type()))
 }
 
 #[cfg(test)]

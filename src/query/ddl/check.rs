@@ -13,7 +13,7 @@ use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
 use datafusion::optimizer::analyzer::Analyzer;
 
 use super::proposal::Proposal;
-use crate::base::suggestion;
+use crate::base::{quoted, suggestion};
 use crate::catalog::{
     CatalogError, CatalogSnapshot, Definition, EndpointDefinition, MaterializedViewDefinition, Object, Rewrite,
     TableDefinition,
@@ -299,10 +299,10 @@ fn check_endpoint(
     catalog: &Arc<CatalogSnapshot>,
     endpoint: &EndpointDefinition,
 ) -> Result<(), QueryError> {
-    let quoted = |name: &String| format!("\"{}\" IS NOT NULL", name.replace('"', "\"\""));
+    let given = |name: &String| format!("{} IS NOT NULL", quoted(name));
     let predicate = match endpoint.filters.is_empty() {
         true => "TRUE".to_owned(),
-        false => endpoint.filters.iter().map(quoted).collect::<Vec<_>>().join(" AND "),
+        false => endpoint.filters.iter().map(given).collect::<Vec<_>>().join(" AND "),
     };
     let sql = endpoint.query_with_filters(&predicate)?;
     let parameters: Vec<FieldRef> = endpoint

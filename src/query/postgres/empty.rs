@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::translate::{COLUMNS_MAX, last_part, shown_name};
+use crate::base::quoted;
 
 const EMPTY: [(&str, &str); 47] = [
     ("pg_aggregate", "aggfnoid aggkind"),
@@ -166,7 +167,7 @@ pub(super) fn stand_in(query: &Query) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
     for item in &select.projection {
         let mut name = match item {
-            SelectItem::UnnamedExpr(expr) => column_name(expr),
+            SelectItem::UnnamedExpr(expr) => shown_name(expr),
             SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
             _ => return None,
         };
@@ -175,8 +176,7 @@ pub(super) fn stand_in(query: &Query) -> Option<String> {
         }
         names.push(name);
     }
-    let columns: Vec<String> =
-        names.iter().map(|name| format!("CAST(NULL AS VARCHAR) AS \"{}\"", name.replace('"', "\"\""))).collect();
+    let columns: Vec<String> = names.iter().map(|name| format!("CAST(NULL AS VARCHAR) AS {}", quoted(name))).collect();
     Some(format!("SELECT {} WHERE false", columns.join(", ")))
 }
 
@@ -187,8 +187,4 @@ fn first_select(body: &SetExpr) -> Option<&Select> {
         SetExpr::SetOperation { left, .. } => first_select(left),
         _ => None,
     }
-}
-
-fn column_name(expr: &Expr) -> String {
-    shown_name(expr)
 }

@@ -29,7 +29,7 @@ use futures::TryStreamExt;
 
 use super::query::{Question, UseViews, with_guard};
 use super::{Work, within};
-use crate::base::Sealed;
+use crate::base::{Sealed, quoted};
 use crate::catalog::{Definition, Delete, Object};
 use crate::query::authorise::denied;
 use crate::query::engine::Inner;
@@ -128,7 +128,7 @@ fn as_query(delete: &Delete) -> Result<SqlStatement, QueryError> {
     let other = || QueryError::Internal { message: "DELETE was not read as one".to_owned() };
     let SqlStatement::Statement(written) = parse(&delete.sql)? else { return Err(other()) };
     let Statement::Delete(written) = *written else { return Err(other()) };
-    let mut query = parse(&format!("SELECT * FROM \"{}\"", delete.table.replace('"', "\"\"")))?;
+    let mut query = parse(&format!("SELECT * FROM {}", quoted(&delete.table)))?;
     let SqlStatement::Statement(statement) = &mut query else { return Err(other()) };
     let Statement::Query(inner) = statement.as_mut() else { return Err(other()) };
     let SetExpr::Select(select) = inner.body.as_mut() else { return Err(other()) };

@@ -13,6 +13,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 
 use super::{Work, change, query, within};
+use crate::base::quoted;
 use crate::catalog::ObjectKind;
 use crate::query::advise;
 use crate::query::commands::{VERIFIED_SIDE, explained_schema};
@@ -67,7 +68,7 @@ pub(super) async fn prepare_verify(engine: &Arc<Inner>, view: &str) -> Result<Pr
     check_view(engine, view)?;
     let prepared = query::prepare(
         engine,
-        (&format!("SELECT * FROM \"{}\"", view.replace('"', "\"\"")), Vec::new()),
+        (&format!("SELECT * FROM {}", quoted(view)), Vec::new()),
         &Params::None,
         &Viewer::trusted(),
     )

@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::turn::needs_no_turn;
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
-use crate::query::digest::plan_digest;
-use crate::query::engine::{Inner, PinnedQuery};
+use crate::query::engine::Inner;
 use crate::query::functions::depends_on_chance;
 use crate::query::inference::settle;
 use crate::query::leak::{Guard, careful, guarded};
@@ -32,7 +31,7 @@ use crate::query::tables::{Relations, references};
 use crate::query::verification;
 use crate::query::viewer::Viewer;
 use crate::query::views::{Answered, Rewritten, rewritten};
-use crate::query::{Answer, Outcome, Params, Prepared, QueryError, StatementKind};
+use crate::query::{Answer, Origin, Outcome, Params, PinnedQuery, Prepared, QueryError, StatementKind};
 
 /// Longest planning of work that runs inside another statement; its rows have no limit of their own.
 const UNLIMITED: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
@@ -99,7 +98,8 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
             "EXPLAIN shows names and counts of all that is read, which grants, policies or masks keep from you here";
         return Err(QueryError::Denied { message: message.to_owned() });
     }
-    let state = relations.state();
+    // Only answers of endpoints have a tag.
+    let state = (work.session.origin == Origin::Endpoint).then(|| relations.state()).flatten();
     let use_views = match work.session.get(REWRITE).as_deref() {
         Some("off") => UseViews::No,
         _ => UseViews::Yes,
@@ -107,8 +107,6 @@ pub(super) async fn run(work: &mut Work, sql: &str) -> Result<Answer, QueryError
     let planned = physical(&work.engine, question, relations, work.now, use_views).await?;
     let Planned { plan, is_repeatable, data_as_of, answered } = planned;
     if let Some(watch) = &work.watch {
-        // A query is planned once.
-        let _set = watch.run.plan.set(plan_digest(plan.as_ref()));
         verification::submit(&work.engine, (&watch.run, &work.viewer), answered);
     }
     let most = work.allowance.into();

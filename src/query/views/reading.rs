@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 
 use super::PinnedView;
 use super::open::opened;
+use crate::base::quoted;
 use crate::rollup::{self, Asked, Cover, Scan, Sources};
 use crate::storage::TableSnapshot;
 
@@ -43,11 +44,6 @@ pub(super) fn scans(view: &PinnedView, stored: &Arc<TableSnapshot>) -> Sources {
         whole: scan(&format!("base.{}", quoted(source)), view.source.provider()),
         dirty: view.lacks.dirty.clone(),
     }
-}
-
-/// Table references are parsed as SQL is.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Counts are BIGINT, as in a table.

@@ -9,7 +9,7 @@ use super::columns::sql_type;
 use super::error::{classified, internal, invalid, status, unimplemented};
 use super::service::Service;
 use super::{CATALOG, PUBLIC};
-use crate::base::Kind;
+use crate::base::{Kind, quoted};
 use crate::catalog::{Statement, parse_statement};
 use crate::query::{Params, Session};
 use crate::server::gate::may_insert;
@@ -63,16 +63,15 @@ fn decide(command: &CommandStatementIngest, exists: bool) -> Result<Action, Stat
 
 /// The CREATE TABLE statement for rows of this schema.
 fn create_table(table: &str, schema: &Schema) -> Result<String, Status> {
-    let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         let kind = sql_type(&crate::server::encode::wire_type(field.data_type())).ok_or_else(|| {
             invalid(format!("column '{}': a table cannot be made with type {}", field.name(), field.data_type()))
         })?;
         let null = if field.is_nullable() { "" } else { " NOT NULL" };
-        columns.push(format!("{} {kind}{null}", quote(field.name())));
+        columns.push(format!("{} {kind}{null}", quoted(field.name())));
     }
-    Ok(format!("CREATE TABLE {} ({})", quote(table), columns.join(", ")))
+    Ok(format!("CREATE TABLE {} ({})", quoted(table), columns.join(", ")))
 }
 
 fn parsed(sql: &str) -> Result<Statement, Status> {
@@ -157,7 +156,7 @@ impl Service {
     }
 
     async fn drop_unfinished(&self, table: &str, session: &Arc<Session>) {
-        let undo = format!("DROP TABLE IF EXISTS \"{}\"", table.replace('"', "\"\""));
+        let undo = format!("DROP TABLE IF EXISTS {}", quoted(table));
         if let Err(error) = self.run_to_end(&undo, Params::None, session).await {
             tracing::warn!(table, %error, "could not drop the table of a failed ingest");
         }

@@ -5,6 +5,7 @@
 
 use super::catalogs::{SYSTEM_SCHEMAS, SYSTEM_TABLE, type_name};
 use super::{Table, built};
+use crate::base::quoted;
 use crate::query::{Outcome, Request, Session};
 use crate::server::flight_sql::columns::table_schema;
 use crate::server::flight_sql::error::{classified, from_stream, internal};
@@ -70,8 +71,7 @@ impl Service {
     }
 
     async fn columns(&self, schema: &str, table: &str, session: &Arc<Session>) -> Schema {
-        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let sql = format!("SELECT * FROM {}.{}", quote(schema), quote(table));
+        let sql = format!("SELECT * FROM {}.{}", quoted(schema), quoted(table));
         let columns = match schema == PUBLIC {
             true => self.engine().relation_schema_for(table, session).await,
             false => self.engine().prepare(&sql, session).await.map(|prepared| prepared.schema),

@@ -10,6 +10,7 @@ use std::fmt::Write;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use crate::base::quoted;
 use crate::catalog::EndpointDefinition;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,12 +142,12 @@ fn push_filters(sql: &mut String, filters: &[(&str, usize)]) {
         if !std::mem::take(&mut first) {
             sql.push_str(" AND ");
         }
-        let quoted = name.replace('"', "\"\"");
+        let name = quoted(name);
         let names: Vec<String> = (0..*count).map(|index| format!("${}", filter_placeholder(column, index))).collect();
         // Writing to a String cannot fail.
         let _ = match count {
-            1 => write!(sql, "\"{quoted}\" = {}", names[0]),
-            _ => write!(sql, "\"{quoted}\" IN ({})", names.join(", ")),
+            1 => write!(sql, "{name} = {}", names[0]),
+            _ => write!(sql, "{name} IN ({})", names.join(", ")),
         };
     }
     sql.push(')');
