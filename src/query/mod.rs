@@ -17,6 +17,7 @@ pub mod engine;
 pub mod error;
 pub mod ipc_compression;
 pub mod reach;
+pub mod result_endpoints;
 pub mod session;
 pub mod state;
 // a statement's way
@@ -68,6 +69,7 @@ pub use ipc_compression::{IPC_COMPRESSION, IpcCompression};
 pub use postgres::{Setting, postgres_compatible};
 pub use prepared::{Prepared, StatementKind};
 pub use reach::Reach;
+pub use result_endpoints::{RESULT_ENDPOINTS, ResultEndpoints};
 pub use session::{Origin, Params, Session};
 pub use state::{
     CertificateRow, IngestRow, ListenerRow, RESTATED_AT, RESTATEMENTS_PATH, SystemState, ViewRow, restatements_schema,

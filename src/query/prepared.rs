@@ -20,4 +20,6 @@ pub struct Prepared {
     pub schema: SchemaRef,
     /// One field per parameter, called `$1` …, with inferred types; NULL where the SQL does not tell.
     pub parameters: SchemaRef,
+    /// Whether its rows may be given out by several streams at once: they have no order, and may be many. Only of a query.
+    pub is_divisible: bool,
 }

@@ -32,7 +32,8 @@ pub(super) const CATALOG: &str = "adlake";
 /// The schema of users' objects.
 pub(super) const PUBLIC: &str = "public";
 
-const BATCH_ROWS: usize = 8192;
+/// Rows of a full batch.
+pub(super) const BATCH_ROWS: usize = 8192;
 /// Threads per configured one. Some operators (nested-loop joins above all) compute for long without giving way; with
 /// threads to spare the operating system divides the cores, and other statements, time limits and cancellation go on.
 const WORKERS_PER_THREAD: usize = 4;

@@ -1,5 +1,6 @@
 """Python ADBC, as notebooks and pipelines use it."""
 
+import concurrent.futures
 import datetime
 import decimal
 import threading
@@ -243,6 +244,30 @@ def test_partitions_are_read_by_another_connection(server, cursor, million):
                 assert table.schema.names == schema.names
                 total += table.num_rows
     assert total == (ROWS + 2) // 3
+
+
+def test_partitions_of_one_result_are_read_at_once(server, cursor, million):
+    cursor.execute("SET adlake.result_endpoints = 4")
+    partitions, schema = cursor.adbc_execute_partitions("SELECT n, s FROM million")
+    assert len(partitions) == 4 and schema.names == ["n", "s"]
+
+    def read(partition):
+        with connect(server) as other, other.cursor() as reader:
+            reader.adbc_read_partition(partition)
+            return reader.fetch_arrow_table()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(read, partitions))
+    assert sorted(n for table in tables for n in table.column("n").to_pylist()) == list(range(ROWS))
+    with pytest.raises(adbc_driver_manager.Error, match="run the query again"):
+        read(partitions[0])
+    partitions, _ = cursor.adbc_execute_partitions("SELECT n, s FROM million")
+    assert sum(read(partition).num_rows for partition in partitions) == ROWS, "one after another"
+    # The driver itself reads several at once.
+    assert sorted(n for n, in fetch(cursor, "SELECT n FROM million WHERE n % 3 = 0")) == list(range(0, ROWS, 3))
+    assert sorted(n for n, in fetch(cursor, "SELECT n FROM million WHERE n % 3 = ?", (1,))) == list(range(1, ROWS, 3))
+    partitions, _ = cursor.adbc_execute_partitions("SELECT n FROM million ORDER BY n")
+    assert len(partitions) == 1
 
 
 def running(server, text):

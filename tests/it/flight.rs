@@ -22,16 +22,16 @@ use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-struct Server {
+pub(crate) struct Server {
     running: Running,
-    clock: Clock,
-    client: FlightSqlServiceClient<Channel>,
+    pub(crate) clock: Clock,
+    pub(crate) client: FlightSqlServiceClient<Channel>,
     _folder: TempDir,
 }
 
 impl Server {
     /// With a table `t (id, name)` of three rows.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         // Other tests may have installed it before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// The rows behind every ticket of `info`.
-    async fn fetch(&mut self, info: FlightInfo) -> Vec<RecordBatch> {
+    pub(crate) async fn fetch(&mut self, info: FlightInfo) -> Vec<RecordBatch> {
         let mut batches = Vec::new();
         for endpoint in info.endpoint {
             let rows = self.client.do_get(endpoint.ticket.unwrap()).await.unwrap();
@@ -60,23 +60,23 @@ impl Server {
         batches
     }
 
-    async fn query(&mut self, sql: &str) -> Vec<RecordBatch> {
+    pub(crate) async fn query(&mut self, sql: &str) -> Vec<RecordBatch> {
         let info = self.client.execute(sql.to_owned(), None).await.unwrap();
         self.fetch(info).await
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         // A connection kept open is waited for.
         drop(self.client);
         assert!(self.running.app.stop().await, "did not stop in time");
     }
 }
 
-fn integers(batches: &[RecordBatch]) -> Vec<i64> {
+pub(crate) fn integers(batches: &[RecordBatch]) -> Vec<i64> {
     batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
-fn code(error: &FlightError) -> (Code, String, String) {
+pub(crate) fn code(error: &FlightError) -> (Code, String, String) {
     let FlightError::Tonic(status) = error else { panic!("not a status: {error}") };
     let sqlstate = status.metadata().get("sqlstate").map(|value| value.to_str().unwrap().to_owned());
     (status.code(), sqlstate.unwrap_or_default(), status.message().to_owned())

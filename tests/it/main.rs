@@ -5,6 +5,7 @@
 mod advise;
 mod auth;
 mod cli;
+mod endpoints;
 mod flight;
 mod freshness;
 mod grpc;

@@ -84,7 +84,8 @@ pub(super) async fn prepare(
     let state = engine.shared.state_for(viewer, engine.clock.now());
     let planning = async move {
         let plan = settle(question.logical(&state, &relations, UseViews::No)?)?;
-        Ok(Prepared { kind: StatementKind::Update, schema, parameters: params::parameter_schema(&plan)? })
+        let parameters = params::parameter_schema(&plan)?;
+        Ok(Prepared { kind: StatementKind::Update, schema, parameters, is_divisible: false })
     };
     engine.shared.cpu.spawn(planning).await?
 }

@@ -68,7 +68,8 @@ pub(super) async fn prepare(
     let planning = async move {
         let plan = settle(Planner::new(&state, &relations).query(&statement, types)?)?;
         mapping(&insert, plan.schema().as_arrow(), &table.columns, &places)?;
-        Ok(Prepared { kind: StatementKind::Update, schema, parameters: params::parameter_schema(&plan)? })
+        let parameters = params::parameter_schema(&plan)?;
+        Ok(Prepared { kind: StatementKind::Update, schema, parameters, is_divisible: false })
     };
     engine.shared.cpu.spawn(planning).await?
 }

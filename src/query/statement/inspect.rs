@@ -55,12 +55,17 @@ pub(super) async fn advise(work: &mut Work, query: Option<&str>) -> Result<Answe
 }
 
 pub(super) fn prepare_advise() -> Prepared {
-    Prepared { kind: StatementKind::Query, schema: advise::schema(), parameters: Arc::new(Schema::empty()) }
+    whole(advise::schema())
 }
 
 pub(super) fn prepare_explain_refresh(engine: &Arc<Inner>, view: &str) -> Result<Prepared, QueryError> {
     check_view(engine, view)?;
-    Ok(Prepared { kind: StatementKind::Query, schema: explained_schema(), parameters: Arc::new(Schema::empty()) })
+    Ok(whole(explained_schema()))
+}
+
+/// Of rows that are one batch.
+fn whole(schema: SchemaRef) -> Prepared {
+    Prepared { kind: StatementKind::Query, schema, parameters: Arc::new(Schema::empty()), is_divisible: false }
 }
 
 /// The columns are those of the view, as a query would answer them, behind the one that says whose row it is.
@@ -75,7 +80,7 @@ pub(super) async fn prepare_verify(engine: &Arc<Inner>, view: &str) -> Result<Pr
     .await?;
     let side: FieldRef = Arc::new(Field::new(VERIFIED_SIDE, DataType::Utf8, true));
     let fields: Vec<FieldRef> = std::iter::once(side).chain(prepared.schema.fields().iter().cloned()).collect();
-    Ok(Prepared { schema: Arc::new(Schema::new(fields)), ..prepared })
+    Ok(whole(Arc::new(Schema::new(fields))))
 }
 
 /// # Errors

@@ -3,6 +3,7 @@
 mod change;
 mod conform;
 mod delete;
+mod divisible;
 mod insert;
 mod inspect;
 mod kill;
@@ -163,7 +164,10 @@ pub(super) async fn prepare(
     params: &Params,
     viewer: &Viewer,
 ) -> Result<Prepared, QueryError> {
-    let command = |kind| Prepared { kind, schema: summary_schema(), parameters: Arc::new(Schema::empty()) };
+    let command = |kind| {
+        let (schema, parameters) = (summary_schema(), Arc::new(Schema::empty()));
+        Prepared { kind, schema, parameters, is_divisible: false }
+    };
     let statement = parse(sql)?;
     authorise(&statement, viewer, &engine.catalog.snapshot())?;
     match statement {

@@ -16,6 +16,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use tokio_util::sync::CancellationToken;
 
+use super::divisible::is_divisible;
 use super::turn::needs_no_turn;
 use super::{REWRITE, Work, within};
 use crate::base::Timestamp;
@@ -276,8 +277,9 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, QueryError> {
     let statement = parse(sql)?;
     let names = references(&statement)?;
+    let is_small = needs_no_turn(&statement);
     // Planning may take as long as running, with as many views.
-    let _turn = match needs_no_turn(&statement) {
+    let _turn = match is_small {
         true => None,
         false => Some(engine.admission.enter(&viewer.principal()).await?),
     };
@@ -287,6 +289,7 @@ pub(super) async fn prepare(
     let planning = async move {
         let planned = |types| settle(Planner::new(&state, &relations).query(&statement, types)?);
         let plan = planned(types.clone())?;
+        let is_divisible = !is_small && is_divisible(&plan);
         let parameters = params::parameter_schema(&plan)?;
         let schema = match (&params, unknown_as_text(&parameters, &types)) {
             (Params::None, None) => planned_schema(&state, &plan)?,
@@ -296,7 +299,7 @@ pub(super) async fn prepare(
                 .or_else(|_| planned_schema(&state, &plan))?,
             _ => planned_schema(&state, &params::bind(plan, &params, &[])?)?,
         };
-        Ok(Prepared { kind: StatementKind::Query, schema, parameters })
+        Ok(Prepared { kind: StatementKind::Query, schema, parameters, is_divisible })
     };
     engine.shared.cpu.spawn(planning).await?
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Work;
 use crate::base::{Span, Timestamp, suggestion};
-use crate::query::{Answer, IPC_COMPRESSION, IpcCompression, QueryError, Session};
+use crate::query::{Answer, IPC_COMPRESSION, IpcCompression, QueryError, RESULT_ENDPOINTS, ResultEndpoints, Session};
 
 /// The session's own time limit; it can only shorten `query.timeout`.
 pub(in crate::query) const TIMEOUT: &str = "statement_timeout";
@@ -16,7 +16,7 @@ pub(in crate::query) const REWRITE: &str = "adlake.rewrite";
 pub(in crate::query) const MAX_STALENESS: &str = "adlake.max_staleness";
 
 /// Settings a session can change.
-pub(super) const SETTINGS: [&str; 4] = [TIMEOUT, REWRITE, MAX_STALENESS, IPC_COMPRESSION];
+pub(super) const SETTINGS: [&str; 5] = [TIMEOUT, REWRITE, MAX_STALENESS, IPC_COMPRESSION, RESULT_ENDPOINTS];
 
 /// Settings other systems have, which clients set without asking, with the one value they have here.
 const FIXED: [(&str, &str); 8] = [
@@ -69,6 +69,7 @@ pub(super) fn set(work: &mut Work, key: &str, value: &str) -> Result<Answer, Que
         REWRITE => set_rewrite(work, value),
         MAX_STALENESS => set_staleness(work, value),
         IPC_COMPRESSION => set_compression(work, value),
+        RESULT_ENDPOINTS => set_endpoints(work, value),
         _ => Err(unknown(work, key)),
     }
 }
@@ -124,6 +125,13 @@ fn set_compression(work: &mut Work, value: &str) -> Result<Answer, QueryError> {
     let word = compression.as_str();
     keep(&work.session, IPC_COMPRESSION, (compression != IpcCompression::None).then_some(word));
     Ok(work.done(None, format!("{IPC_COMPRESSION} is {word}")))
+}
+
+fn set_endpoints(work: &mut Work, value: &str) -> Result<Answer, QueryError> {
+    let endpoints = ResultEndpoints::read(value)?;
+    let kept = (endpoints != ResultEndpoints::default()).then(|| endpoints.to_string());
+    keep(&work.session, RESULT_ENDPOINTS, kept.as_deref());
+    Ok(work.done(None, format!("{RESULT_ENDPOINTS} is {endpoints}")))
 }
 
 fn staleness(text: &str) -> Result<Span, QueryError> {

@@ -11,7 +11,9 @@ use crate::catalog::{Definition, ObjectKind, ShowTarget};
 use crate::query::engine::Inner;
 use crate::query::runtime::PUBLIC;
 use crate::query::viewer::Viewer;
-use crate::query::{Answer, IPC_COMPRESSION, IpcCompression, Params, Prepared, QueryError, Session};
+use crate::query::{
+    Answer, IPC_COMPRESSION, IpcCompression, Params, Prepared, QueryError, RESULT_ENDPOINTS, ResultEndpoints, Session,
+};
 
 /// What SHOW or DESCRIBE names.
 pub(super) enum Shown {
@@ -76,6 +78,7 @@ fn sql_of(
                 REWRITE => Some("on".to_owned()),
                 MAX_STALENESS => Some("0 seconds".to_owned()),
                 IPC_COMPRESSION => Some(IpcCompression::None.as_str().to_owned()),
+                RESULT_ENDPOINTS => Some(ResultEndpoints::default().to_string()),
                 _ => None,
             };
             match fixed(key).map(str::to_owned).or(own).or_else(default) {

@@ -94,6 +94,7 @@ impl Service {
             Cancelled::Stopping => tracing::info!(ticket = id, "cancelled by the client"),
             Cancelled::Prevented => tracing::debug!(ticket = id, "cancelled before it ran"),
         }
+        self.endpoints().forget(&id);
         Ok(CancelStatus::Cancelled)
     }
 

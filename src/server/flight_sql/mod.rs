@@ -1,7 +1,7 @@
 //! Flight SQL: the protocol of ADBC, JDBC and ODBC clients, implemented on `FlightSqlService` directly.
 //!
 //! ```text
-//! connection ─► edge (GetSchema …) ─► service ─┬─► statements ─► query::Engine ─► outgoing ─► direct ─► client
+//! connection ─► edge (GetSchema …) ─► service ─┬─► statements (+ endpoints) ─► query::Engine ─► outgoing ─► direct ─► client
 //!   session ◄──────────┘                       ├─► prepared (+ parameters, batch_insert)
 //!                                              ├─► bulk, put ────► ingest::Ingestor
 //!                                              ├─► metadata/
@@ -10,7 +10,7 @@
 //!
 //! What clients can rely on
 //! - **Queries** are planned by `GetFlightInfo` and run by `DoGet`; the schema of both is the same (the ticket carries it).
-//!   `GetSchema` plans and runs nothing.
+//!   `GetSchema` plans and runs nothing. Large results without an order have several endpoints when asked for (`endpoints`).
 //! - **Statements that change something** take effect in the call that names them, exactly once per call: in `GetFlightInfo`
 //!   (ADBC `execute`) or in `DoPut` (ADBC `execute_update`, JDBC). `DoGet` of such a ticket only hands out the stored result,
 //!   as often as asked. So an `execute` that is never fetched still took effect, and a fetch repeated changes nothing.
@@ -41,9 +41,11 @@ mod connection;
 mod direct;
 mod edge;
 mod encode;
+mod endpoints;
 mod error;
 mod guard;
 mod handshake;
+mod kept;
 mod metadata;
 mod outgoing;
 mod parameters;

@@ -31,7 +31,11 @@ impl Rows {
         Self(Some(batch))
     }
 
-    pub fn from_ipc(bytes: &Bytes) -> Result<Self, Status> {
+    /// Those that a ticket holds, if any.
+    pub fn of_ticket(bytes: &Bytes) -> Result<Self, Status> {
+        if bytes.is_empty() {
+            return Ok(Self::none());
+        }
         let (schema, batches) = from_ipc(bytes)?;
         let batch = concat_batches(&schema, &batches).map_err(|error| invalid(error.to_string()))?;
         Ok(Self(Some(batch)))

@@ -15,12 +15,10 @@
 //! - What is complete is told again to who asks again. A descriptor is its maker's; to any other caller it is unknown.
 
 use super::error::{cancelled, internal, status};
+use super::kept::{Keeping, Kept};
 use crate::auth::Identity;
 use crate::base::{Clock, Kind, Span, Tasks, Timestamp};
-use crate::telemetry::metrics;
 use arrow_flight::{CancelStatus, FlightDescriptor, FlightInfo, PollInfo};
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -38,18 +36,12 @@ const PREFIX: &str = "adlake-poll-";
 type Outcome = Result<FlightInfo, Status>;
 
 /// All statements that are asked about.
-pub(super) struct Polls {
-    by_id: Mutex<HashMap<String, Entry>>,
-    idle: Span,
-    clock: Clock,
-}
+pub(super) struct Polls(Kept<Polled>);
 
-struct Entry {
-    owner: Option<Identity>,
+struct Polled {
     /// `None` while it runs.
     outcome: watch::Receiver<Option<Outcome>>,
-    expires_at: Timestamp,
-    /// Dropped with the entry, and with it the statement cancelled.
+    /// Dropped when it is no longer kept, and with it the statement cancelled.
     cancel: Option<DropGuard>,
 }
 
@@ -60,7 +52,8 @@ pub(super) fn id_of(descriptor: &FlightDescriptor) -> Option<&str> {
 
 impl Polls {
     pub fn new(idle: Span, clock: Clock) -> Self {
-        Self { by_id: Mutex::default(), idle, clock }
+        let gauge = ("flight_polls", "statements kept for who polls them");
+        Self(Kept::new(Keeping { most: POLLS_MAX, idle, gauge }, clock))
     }
 
     /// Starts `work` for `owner` and tells how it stands soon after. Who leaves before being told has nothing to ask with: then it
@@ -86,24 +79,14 @@ impl Polls {
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let now = self.clock.now();
-        let mut by_id = self.by_id.lock();
-        by_id.retain(|_, entry| entry.expires_at > now);
-        if by_id.len() >= POLLS_MAX {
-            let message = format!("{POLLS_MAX} statements are polled already; try again later, or call GetFlightInfo");
-            return Err(status(Kind::ResourceExhausted, message));
-        }
         let id = uuid::Uuid::new_v4().to_string();
         let (sender, outcome) = watch::channel(None);
         let (cancel, stop) = (CancellationToken::new(), tasks.stop_signal());
-        let entry = Entry {
-            owner,
-            outcome,
-            expires_at: now.plus(self.idle.duration()),
-            cancel: Some(cancel.clone().drop_guard()),
-        };
-        by_id.insert(id.clone(), entry);
-        observe(by_id.len());
+        let polled = Polled { outcome, cancel: Some(cancel.clone().drop_guard()) };
+        if !self.0.add(&id, owner, polled) {
+            let message = format!("{POLLS_MAX} statements are polled already; try again later, or call GetFlightInfo");
+            return Err(status(Kind::ResourceExhausted, message));
+        }
         tasks.spawn("flight poll", async move {
             let outcome = tokio::select! {
                 biased;
@@ -121,14 +104,8 @@ impl Polls {
     /// # Errors
     /// The statement's own; `NOT_FOUND` when there is none of this id and owner.
     pub async fn ask(&self, id: &str, owner: &Option<Identity>, longest: Duration) -> Result<PollInfo, Status> {
-        let now = self.clock.now();
-        let (mut outcome, expires_at) = {
-            let mut by_id = self.by_id.lock();
-            by_id.retain(|_, entry| entry.expires_at > now);
-            let entry = by_id.get_mut(id).filter(|entry| entry.owner == *owner).ok_or_else(unknown)?;
-            entry.expires_at = now.plus(self.idle.duration());
-            (entry.outcome.clone(), entry.expires_at)
-        };
+        let asked = self.0.with(id, owner, |polled| polled.outcome.clone());
+        let (mut outcome, expires_at) = asked.ok_or_else(unknown)?;
         match tokio::time::timeout(longest, outcome.wait_for(Option::is_some)).await {
             Err(_elapsed) => Ok(pending(id, expires_at)),
             Ok(Err(_died)) => Err(internal("the statement died; its effect is unknown")),
@@ -141,13 +118,14 @@ impl Polls {
     /// # Errors
     /// `NOT_FOUND`, as [`Self::ask`].
     pub fn cancel(&self, id: &str, owner: &Option<Identity>) -> Result<CancelStatus, Status> {
-        let mut by_id = self.by_id.lock();
-        let entry = by_id.get_mut(id).filter(|entry| entry.owner == *owner).ok_or_else(unknown)?;
-        if entry.outcome.borrow().is_some() {
-            return Ok(CancelStatus::NotCancellable);
-        }
-        drop(entry.cancel.take());
-        Ok(CancelStatus::Cancelling)
+        let told = self.0.with(id, owner, |polled| {
+            if polled.outcome.borrow().is_some() {
+                return CancelStatus::NotCancellable;
+            }
+            drop(polled.cancel.take());
+            CancelStatus::Cancelling
+        });
+        told.map(|(told, _)| told).ok_or_else(unknown)
     }
 }
 
@@ -161,16 +139,9 @@ struct Untold<'a> {
 impl Drop for Untold<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id.take() {
-            let mut by_id = self.polls.by_id.lock();
-            by_id.remove(&id);
-            observe(by_id.len());
+            self.polls.0.remove(&id);
         }
     }
-}
-
-fn observe(count: usize) {
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    metrics().set("flight_polls", "statements kept for who polls them", &[], f64::from(count));
 }
 
 fn unknown() -> Status {
@@ -235,7 +206,7 @@ mod tests {
         let (polls, _, tasks) = polls();
         let told = polls.begin(&None, async { Ok(FlightInfo::new()) }, &tasks).await.unwrap();
         assert_eq!((told.flight_descriptor, told.progress), (None, Some(1.0)));
-        assert!(polls.by_id.lock().is_empty());
+        assert_eq!(polls.0.count(), 0);
         let (dropped, ended) = tokio::sync::oneshot::channel::<()>();
         let work = async move {
             let _held = dropped;
@@ -246,7 +217,7 @@ mod tests {
             tokio::pin!(call);
             assert!(futures::poll!(&mut call).is_pending());
         }
-        assert!(polls.by_id.lock().is_empty());
+        assert_eq!(polls.0.count(), 0);
         assert!(ended.await.is_err(), "the statement was dropped");
     }
 

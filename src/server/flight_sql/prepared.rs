@@ -15,7 +15,7 @@ use super::columns::result_schema;
 use super::error::{invalid, status};
 use super::parameters::{Rows, bind, collect_bound, shown_schema};
 use super::service::Service;
-use super::statements::{BOUND_BYTES_MAX, Finished, finished_info, query_info, record_count};
+use super::statements::{BOUND_BYTES_MAX, Finished, Planned, finished_info, record_count};
 use super::ticket::StatementTicket;
 use crate::auth::Identity;
 use crate::base::{Clock, Kind, Span, Timestamp};
@@ -167,7 +167,10 @@ impl Service {
         let rows = statement.rows()?;
         if statement.prepared.kind == StatementKind::Query {
             let schema = self.bound_schema(statement, &rows, session).await?;
-            return query_info(&statement.sql, &schema, rows.to_ipc()?, descriptor);
+            // With several rows of parameters it is several queries, one after the other.
+            let is_divisible = statement.prepared.is_divisible && rows.len() == 1;
+            let (sql, parameters) = (&statement.sql, rows.to_ipc()?);
+            return self.query_info(Planned { sql, schema: &schema, parameters, is_divisible }, session, descriptor);
         }
         let finished = self.run_each(&statement.sql, &rows, session).await?;
         finished_info(&finished, descriptor)
@@ -216,6 +219,7 @@ impl Service {
             sql: statement.sql.clone(),
             result: super::ticket::to_ipc(&schema, &[])?,
             parameters: rows.to_ipc()?,
+            endpoint: None,
         })
     }
 
@@ -282,7 +286,7 @@ mod tests {
 
     fn prepared() -> Prepared {
         let schema = Arc::new(Schema::empty());
-        Prepared { kind: StatementKind::Query, schema: schema.clone(), parameters: schema }
+        Prepared { kind: StatementKind::Query, schema: schema.clone(), parameters: schema, is_divisible: false }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Cancelled ids remembered, so that a ticket cancelled before its `DoGet` never runs.
+/// Cancelled ids remembered, so that no ticket of them runs (again).
 const CANCELLED_MAX: usize = 1_000;
 
 /// Shared by all calls.
@@ -21,9 +21,9 @@ struct State {
 /// What cancelling found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cancelled {
-    /// It was running and is told to stop.
+    /// It was running, or kept to be run, and is told to stop.
     Stopping,
-    /// It was not running, and will not start from this ticket.
+    /// It was not.
     Prevented,
 }
 
@@ -46,18 +46,18 @@ impl Running {
         Some(Run { cancel, id: id.to_owned(), running: self.clone() })
     }
 
-    /// Cancels all runs of ticket `id`.
+    /// Cancels all runs of ticket `id`; no further one starts.
     pub fn cancel(&self, id: &str) -> Cancelled {
         let mut state = self.0.lock();
-        if let Some(tokens) = state.tokens.get(id) {
-            tokens.iter().for_each(CancellationToken::cancel);
-            return Cancelled::Stopping;
+        if !state.cancelled.iter().any(|cancelled| cancelled == id) {
+            if state.cancelled.len() == CANCELLED_MAX {
+                state.cancelled.pop_front();
+            }
+            state.cancelled.push_back(id.to_owned());
         }
-        if state.cancelled.len() == CANCELLED_MAX {
-            state.cancelled.pop_front();
-        }
-        state.cancelled.push_back(id.to_owned());
-        Cancelled::Prevented
+        let Some(tokens) = state.tokens.get(id) else { return Cancelled::Prevented };
+        tokens.iter().for_each(CancellationToken::cancel);
+        Cancelled::Stopping
     }
 }
 
@@ -84,6 +84,8 @@ mod tests {
         let run = running.start("a").unwrap();
         assert_eq!(running.cancel("a"), Cancelled::Stopping);
         assert!(run.cancel.is_cancelled());
+        drop(run);
+        assert!(running.start("a").is_none(), "it does not run again");
     }
 
     #[test]

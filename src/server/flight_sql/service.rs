@@ -2,6 +2,7 @@
 
 use super::FlightParts;
 use super::encode::{self, DataStream};
+use super::endpoints::Endpoints;
 use super::error::{internal, invalid, unimplemented};
 use super::metadata::{self, Table};
 use super::polls::Polls;
@@ -46,6 +47,7 @@ struct Shared {
     sessions: Arc<Sessions>,
     prepared: PreparedStatements,
     polls: Polls,
+    endpoints: Endpoints,
     running: Arc<Running>,
     appends: Appends,
     sql_info: SqlInfoData,
@@ -59,7 +61,8 @@ impl Service {
         Ok(Self(Arc::new(Shared {
             sessions: Arc::new(Sessions::new(idle, clock.clone()).behind(&parts.gate)),
             prepared: PreparedStatements::new(parts.config.max_prepared, idle, clock.clone()),
-            polls: Polls::new(idle, clock),
+            polls: Polls::new(idle, clock.clone()),
+            endpoints: Endpoints::new(idle, clock),
             running: Arc::default(),
             appends: Appends::new(parts.ingestor.clone(), parts.tasks.clone(), &parts.server, "flight"),
             sql_info: metadata::sql_info(idle.duration()).map_err(std::io::Error::other)?,
@@ -98,6 +101,10 @@ impl Service {
 
     pub fn polls(&self) -> &Polls {
         &self.0.polls
+    }
+
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.0.endpoints
     }
 
     pub fn running(&self) -> &Arc<Running> {

@@ -12,7 +12,8 @@ use super::parameters::Rows;
 use super::service::Service;
 use super::ticket::{StatementTicket, from_ipc, to_ipc};
 use crate::query::{
-    Answer, IPC_COMPRESSION, IpcCompression, Outcome, Params, Prepared, Request, Session, StatementKind,
+    Answer, IPC_COMPRESSION, IpcCompression, Outcome, Params, Prepared, Request, ResultEndpoints, Session,
+    StatementKind,
 };
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -30,6 +31,16 @@ use tonic::metadata::MetadataMap;
 const STORED_BYTES_MAX: usize = 1 << 20;
 /// Largest set of parameters bound to a query; it travels in the ticket.
 pub(super) const BOUND_BYTES_MAX: usize = 1 << 20;
+
+/// A query to be run by `DoGet`.
+pub(super) struct Planned<'a> {
+    pub sql: &'a str,
+    pub schema: &'a SchemaRef,
+    /// Arrow IPC stream, as in a ticket.
+    pub parameters: Bytes,
+    /// Whether several endpoints may give out its rows.
+    pub is_divisible: bool,
+}
 
 /// What a statement that changes something did.
 pub(super) struct Finished {
@@ -51,12 +62,33 @@ impl Service {
     ) -> Result<FlightInfo, Status> {
         let prepared = self.plan(sql, &Params::None, session).await?;
         match prepared.kind {
-            StatementKind::Query => query_info(sql, &result_schema(&prepared.schema), Bytes::new(), descriptor),
+            StatementKind::Query => {
+                let (schema, is_divisible) = (result_schema(&prepared.schema), prepared.is_divisible);
+                let planned = Planned { sql, schema: &schema, parameters: Bytes::new(), is_divisible };
+                self.query_info(planned, session, descriptor)
+            }
             StatementKind::Update | StatementKind::Command => {
                 let finished = self.run_to_end(sql, Params::None, session).await?;
                 finished_info(&finished, descriptor)
             }
         }
+    }
+
+    /// The `FlightInfo` of a query: one endpoint, or as many as the session wants of a result that can be divided.
+    pub(super) fn query_info(
+        &self,
+        planned: Planned<'_>,
+        session: &Arc<Session>,
+        descriptor: FlightDescriptor,
+    ) -> Result<FlightInfo, Status> {
+        let Planned { sql, schema, parameters, is_divisible } = planned;
+        let (id, result) = (uuid::Uuid::new_v4().to_string(), to_ipc(schema, &[])?);
+        let ticket = StatementTicket { id, sql: sql.to_owned(), result, parameters, endpoint: None };
+        let wanted = match is_divisible {
+            true => ResultEndpoints::of(session),
+            false => ResultEndpoints::default(),
+        };
+        info(schema, &self.endpoints().divide(ticket, wanted, session, self.running()), descriptor)
     }
 
     /// What can be known of a statement before it runs.
@@ -80,14 +112,14 @@ impl Service {
         session: &Arc<Session>,
         compression: IpcCompression,
     ) -> Result<Parts, Status> {
+        if let Some(endpoint) = ticket.endpoint {
+            return self.fetch_endpoint((&ticket.id, endpoint), session, compression).await;
+        }
         let (schema, stored) = from_ipc(&ticket.result)?;
         if ticket.sql.is_empty() {
             return encode::parts(schema, &stored).map(Parts::ready);
         }
-        let rows = match ticket.parameters.is_empty() {
-            true => Rows::none(),
-            false => Rows::from_ipc(&ticket.parameters)?,
-        };
+        let rows = Rows::of_ticket(&ticket.parameters)?;
         let run = self.running().start(&ticket.id).ok_or_else(cancelled)?;
         let mut answers = Vec::with_capacity(rows.len());
         let first = self.query(&ticket.sql, rows.params(0)?, session, &run.cancel).await?;
@@ -122,7 +154,7 @@ impl Service {
         })
     }
 
-    async fn query(
+    pub(super) async fn query(
         &self,
         sql: &str,
         params: Params,
@@ -182,36 +214,26 @@ pub(super) fn record_count(rows: Option<u64>) -> i64 {
     rows.map_or(0, |rows| i64::try_from(rows).unwrap_or(i64::MAX))
 }
 
-/// The `FlightInfo` of a query to be run by `DoGet`.
-pub(super) fn query_info(
-    sql: &str,
-    schema: &SchemaRef,
-    parameters: Bytes,
-    descriptor: FlightDescriptor,
-) -> Result<FlightInfo, Status> {
-    let id = uuid::Uuid::new_v4().to_string();
-    let ticket = StatementTicket { id, sql: sql.to_owned(), result: to_ipc(schema, &[])?, parameters };
-    info(schema, &ticket, descriptor)
-}
-
 /// The `FlightInfo` of something already done. `total_records` tells the rows affected (DB-API's `rowcount`).
 pub(super) fn finished_info(finished: &Finished, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
     let result = to_ipc(&finished.schema, &finished.batches)?;
     let id = uuid::Uuid::new_v4().to_string();
     let ticket = StatementTicket { id, result, ..StatementTicket::default() };
     let affected = finished.rows.map_or(-1, |rows| i64::try_from(rows).unwrap_or(i64::MAX));
-    let info = info(&finished.schema, &ticket, descriptor)?.with_total_records(affected);
+    let info = info(&finished.schema, &[ticket], descriptor)?.with_total_records(affected);
     Ok(info.with_app_metadata(finished.app_metadata.clone()))
 }
 
-fn info(schema: &SchemaRef, ticket: &StatementTicket, descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
+/// An endpoint for each ticket.
+fn info(schema: &SchemaRef, tickets: &[StatementTicket], descriptor: FlightDescriptor) -> Result<FlightInfo, Status> {
     // No location: "fetch it through this connection".
-    let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.encode()));
-    let info = FlightInfo::new().with_descriptor(descriptor).with_endpoint(endpoint);
+    let endpoint = |ticket: &StatementTicket| FlightEndpoint::new().with_ticket(Ticket::new(ticket.encode()));
+    let info = FlightInfo::new().with_descriptor(descriptor).with_endpoints(tickets.iter().map(endpoint).collect());
     info.try_with_schema(schema).map_err(|error| internal(format!("cannot encode a schema: {error}")))
 }
 
-fn described(answer: &Answer) -> Bytes {
+/// What the first message of a result says beside the schema.
+pub(super) fn described(answer: &Answer) -> Bytes {
     let text = serde_json::json!({
         "query_id": answer.query_id.to_string(),
         "data_as_of": answer.data_as_of.to_string(),
@@ -219,7 +241,7 @@ fn described(answer: &Answer) -> Bytes {
     text.to_string().into()
 }
 
-fn rows_of(answer: Answer) -> Result<SendableRecordBatchStream, Status> {
+pub(super) fn rows_of(answer: Answer) -> Result<SendableRecordBatchStream, Status> {
     match answer.outcome {
         Outcome::Rows(rows) => Ok(rows),
         Outcome::Done { .. } => Err(internal("a query gave no rows")),

@@ -1,4 +1,5 @@
-//! What a statement ticket holds. Tickets are self-contained: the server keeps nothing between `GetFlightInfo` and `DoGet`.
+//! What a statement ticket holds. It is self-contained, and the server keeps nothing between `GetFlightInfo` and `DoGet`, unless it
+//! is that of one endpoint of several (`endpoints`).
 
 use super::error::{internal, invalid};
 use arrow::datatypes::SchemaRef;
@@ -26,6 +27,9 @@ pub(super) struct StatementTicket {
     /// Arrow IPC stream of bound parameters, one row per run; empty = none.
     #[prost(bytes = "bytes", tag = "4")]
     pub parameters: Bytes,
+    /// The endpoint, from 0, of a result that is known by `id`; then nothing else is said.
+    #[prost(uint32, optional, tag = "5")]
+    pub endpoint: Option<u32>,
 }
 
 /// Writes batches as an Arrow IPC stream.

@@ -433,9 +433,11 @@ func sessionOptions(t *testing.T, _ *flightsql.Client) {
 		"no_such_option": "x", "adlake.max_staleness": "soon", "catalog": "nowhere", "adlake.rewrite": []string{"a", "b"},
 	}))
 	require.Equal(t, fresh, told(), "a refused option changed something")
-	require.Empty(t, set(map[string]any{"adlake.max_staleness": "5 minutes"}))
+	require.Equal(t, map[string]string{"adlake.result_endpoints": "INVALID_VALUE"}, set(map[string]any{"adlake.result_endpoints": int64(65)}))
+	require.Empty(t, set(map[string]any{"adlake.max_staleness": "5 minutes", "adlake.result_endpoints": int64(4)}))
 	require.Equal(t, "5 minutes", told()["adlake.max_staleness"])
-	require.Empty(t, set(map[string]any{"adlake.max_staleness": nil}))
+	require.Equal(t, "4", told()["adlake.result_endpoints"])
+	require.Empty(t, set(map[string]any{"adlake.max_staleness": nil, "adlake.result_endpoints": nil}))
 	require.Equal(t, fresh, told())
 	require.Empty(t, set(map[string]any{"adlake.max_staleness": "5 minutes"}))
 	closed, err := client.CloseSession(background, &flight.CloseSessionRequest{})

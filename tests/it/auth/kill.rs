@@ -2,10 +2,10 @@
 
 use super::*;
 
-const KILLED: &str = "statement was killed (KILL QUERY)";
+pub(super) const KILLED: &str = "statement was killed (KILL QUERY)";
 
 /// The id of the one statement of `user` that runs and is like this.
-async fn running(server: &Guarded, user: &str, like: &str) -> String {
+pub(super) async fn running(server: &Guarded, user: &str, like: &str) -> String {
     let find = format!(
         "SELECT query_id FROM system.queries WHERE user_name = '{user}' AND state = 'running' AND sql LIKE '{like}'"
     );

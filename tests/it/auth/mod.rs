@@ -4,6 +4,7 @@ mod at_random;
 mod audit;
 mod credentials;
 mod derived;
+mod divided;
 mod fairness;
 mod kill;
 mod limits;
