@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::absorb::{Extent, ViewAt, absorb};
+use super::full::WholeView;
 use super::last_refresh::LastRefreshes;
 use super::range::times_between;
 use super::restated::RestatementLog;
@@ -138,10 +139,14 @@ impl Refresher {
         let table = lake.open_table(path).await?;
         let decision = engine.view_decision(view)?;
         match &decision.strategy {
-            Strategy::Full if matches!(scope, RefreshScope::Between(..)) => {
+            Strategy::Full(_) if matches!(scope, RefreshScope::Between(..)) => {
                 Err(MaterializeError::NoTimeKey { view: view.to_owned() })
             }
-            Strategy::Full => full::replace(&self.0.parts, (view, &definition.query), &table, task, cancel).await,
+            Strategy::Full(windows) => {
+                let (query, last_refreshes) = (definition.query.as_str(), &self.0.last_refreshes);
+                let whole = WholeView { name: view, query, windows: windows.as_ref().ok(), last_refreshes };
+                full::replace(&self.0.parts, &whole, &table, task, cancel).await
+            }
             Strategy::Partition(_) => {
                 let extent = self.extent(view, scope, cancel).await?;
                 // Made anew otherwise a moment ago.

@@ -112,9 +112,10 @@ impl Schedule {
             let has_own_rows = match &object.definition {
                 Definition::Table(_) => true,
                 Definition::View(_) | Definition::Endpoint(_) => false,
-                Definition::MaterializedView(_) => {
-                    parts.engine.view_decision(name).is_ok_and(|decision| matches!(decision.strategy, Strategy::Full))
-                }
+                Definition::MaterializedView(_) => parts
+                    .engine
+                    .view_decision(name)
+                    .is_ok_and(|decision| matches!(decision.strategy, Strategy::Full(_))),
             };
             match &object.table_path {
                 Some(path) if has_own_rows => {

@@ -48,7 +48,11 @@ impl ViewStatus {
     fn late_events(&self) -> String {
         let restate_after = self.definition.restate_after;
         match &self.decision.strategy {
-            Strategy::Full => "not told: which rows came late is not seen".to_owned(),
+            Strategy::Full(Ok(windows)) => format!(
+                "windows of {} are listed in system.restatements when they change after they were over for {restate_after}",
+                windows.key
+            ),
+            Strategy::Full(Err(obstacle)) => format!("not told: {obstacle}"),
             Strategy::Partition(design) => format!(
                 "partitions of {} are listed in system.restatements when they change after they were over for {restate_after}",
                 design.key
@@ -130,7 +134,7 @@ impl ViewStatus {
 
     fn next(&self) -> String {
         match (&self.decision.strategy, self.pending_rows, &self.dirty) {
-            (Strategy::Full, _, _) => "run the whole query, replace all rows".to_owned(),
+            (Strategy::Full(_), _, _) => "run the whole query, replace all rows".to_owned(),
             (Strategy::Partition(_), _, _) => self.partition.as_ref().map(PartitionStatus::next).unwrap_or_default(),
             (Strategy::Incremental(_), None, _) => "aggregate the whole source, replace all rows".to_owned(),
             (Strategy::Incremental(_), Some(rows), Some((again, _))) => format!(
@@ -232,7 +236,7 @@ impl Refresher {
                 status.tell_partition();
                 return Ok(status);
             }
-            Strategy::Full => {
+            Strategy::Full(_) => {
                 if let Some(last) = &status.last_refresh
                     && let Some(behind) = behind(&parts.lake, &parts.catalog.snapshot(), last).await?
                 {

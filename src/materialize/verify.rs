@@ -74,7 +74,7 @@ impl Refresher {
         let key = match &decision.strategy {
             Strategy::Incremental(design) => design.shown_time_key().map(str::to_owned),
             Strategy::Partition(design) => Some(design.key.clone()),
-            Strategy::Full => None,
+            Strategy::Full(_) => None,
         };
         key.ok_or_else(|| MaterializeError::NoTimeKey { view: view.to_owned() })
     }

@@ -53,7 +53,7 @@ pub const RESTATEMENTS_PATH: &str = "_restatements";
 /// The column of it whose days are its partitions.
 pub const RESTATED_AT: &str = "restated_at";
 
-/// Columns of `system.restatements`: a group (or partition) that a refresh changed after its window was over, or, without
+/// Columns of `system.restatements`: a group (or window of time) that a refresh changed after its window was over, or, without
 /// `group_key`, several that are not listed. Rows of earlier versions of the program have no cause: it was late events.
 pub fn restatements_schema() -> SchemaRef {
     let time = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));

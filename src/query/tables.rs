@@ -306,7 +306,7 @@ impl Relations {
                         read.partitioned.push(PartitionedToPin { name, path, design: design.clone() });
                         Found::View(view.query.clone())
                     }
-                    Ok(Strategy::Full) => {
+                    Ok(Strategy::Full(_)) => {
                         whole_views.push(name.clone());
                         read.tables.insert(name, path);
                         Found::Nothing

@@ -136,7 +136,7 @@ fn is_kll(function: &str) -> bool {
     Sketch::named(function, None).is_some_and(|sketch| sketch.kind == SketchKind::Kll)
 }
 
-fn is_by_chance(function: &str) -> bool {
+pub(super) fn is_by_chance(function: &str) -> bool {
     is_kll(function) || is_percentile(function)
 }
 

@@ -22,6 +22,7 @@ use super::normalize::{conjuncts, public_name};
 use super::obstacle::Obstacle;
 use super::offset::{Offset, Shape};
 use super::origin::{Apart, By, apart};
+use super::row_windows::RowWindows;
 use super::strategy::RelationKind;
 use super::time::{Grain, Reach, is_time};
 
@@ -30,6 +31,8 @@ pub struct Relations<'a> {
     pub kind: &'a dyn Fn(&str) -> Option<RelationKind>,
     /// The column of a table that has another value in every row.
     pub event_key: &'a dyn Fn(&str) -> Option<String>,
+    /// The windows of time that the stored rows of a materialized view are in.
+    pub windows: &'a dyn Fn(&str) -> Option<RowWindows>,
 }
 
 /// See the module.

@@ -27,6 +27,8 @@ pub enum Obstacle {
     Subquery,
     #[error("'{0}' is not a table")]
     NotATable(String),
+    #[error("{0}")]
+    Unrepeatable(String),
     #[error("it contains {0}")]
     Node(&'static str),
 }

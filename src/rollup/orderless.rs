@@ -2,12 +2,13 @@
 //! time give the same, to the last digit, though other rows are read beside them.
 
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
     Distinct, Expr, ExprSchemable, LogicalPlan, Window, WindowFrame, WindowFrameUnits, WindowFunctionDefinition,
 };
 
+use super::chance::is_by_chance;
 use super::lineage::Relations;
 use super::normalize::public_name;
 use super::obstacle::Obstacle;
@@ -36,11 +37,32 @@ const PLACES: &[&str] = &["row_number", "ntile", "lag", "lead", "first_value", "
 /// # Errors
 /// The first part that may depend on the order of rows.
 pub(super) fn check(plan: &LogicalPlan, relations: &Relations) -> Result<(), Obstacle> {
-    for expr in plan.expressions() {
-        if has_subquery(&expr) {
-            return Err(Obstacle::Subquery);
-        }
+    if plan.expressions().iter().any(has_subquery) {
+        return Err(Obstacle::Subquery);
     }
+    node(plan, relations, |_| false)?;
+    plan.inputs().into_iter().try_for_each(|input| check(input, relations))
+}
+
+/// The same of a query whose rows are compared with those of another run: of its subqueries too, and not of what is by chance, since
+/// that is not compared.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_compared(plan: &LogicalPlan, relations: &Relations) -> Result<(), Obstacle> {
+    let mut found = Ok(());
+    let walk = plan.apply_with_subqueries(|one| {
+        found = node(one, relations, is_by_chance);
+        Ok(if found.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    match walk {
+        Ok(_) => found,
+        Err(error) => Err(Obstacle::Unrepeatable(error.to_string())),
+    }
+}
+
+/// Of one node, but for its subqueries and the calls of aggregates that are `tolerated`.
+fn node(plan: &LogicalPlan, relations: &Relations, tolerated: fn(&str) -> bool) -> Result<(), Obstacle> {
     match plan {
         LogicalPlan::Aggregate(aggregate) => {
             let schema = aggregate.input.schema();
@@ -48,7 +70,7 @@ pub(super) fn check(plan: &LogicalPlan, relations: &Relations) -> Result<(), Obs
                 return Err(Obstacle::Float(format!("grouping by {key}")));
             }
             for call in &aggregate.aggr_expr {
-                aggregate_call(call, schema)?;
+                aggregate_call(call, schema, tolerated)?;
             }
         }
         LogicalPlan::Window(window) => {
@@ -64,7 +86,7 @@ pub(super) fn check(plan: &LogicalPlan, relations: &Relations) -> Result<(), Obs
         LogicalPlan::RecursiveQuery(_) => return Err(Obstacle::Node("WITH RECURSIVE")),
         _ => {}
     }
-    plan.inputs().into_iter().try_for_each(|input| check(input, relations))
+    Ok(())
 }
 
 fn has_subquery(expr: &Expr) -> bool {
@@ -97,10 +119,13 @@ fn named(expr: &Expr) -> &Expr {
     }
 }
 
-fn aggregate_call(expr: &Expr, schema: &DFSchema) -> Result<(), Obstacle> {
+fn aggregate_call(expr: &Expr, schema: &DFSchema, tolerated: fn(&str) -> bool) -> Result<(), Obstacle> {
     let Expr::AggregateFunction(AggregateFunction { func, params }) = named(expr) else {
         return Err(Obstacle::Ordered(expr.to_string()));
     };
+    if tolerated(func.name()) {
+        return Ok(());
+    }
     if !params.order_by.is_empty() || params.null_treatment.is_some() {
         return Err(Obstacle::Ordered(func.name().to_owned()));
     }

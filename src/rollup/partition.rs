@@ -22,10 +22,10 @@ use super::obstacle::Obstacle;
 use super::offset::{Offset, Shape};
 use super::orderless;
 use super::partials::column;
+use super::row_windows::RowWindows;
 use super::spread::Spread;
 use super::time::{DOMAIN, Grain, Reach};
 use super::times::Times;
-use crate::base::Timestamp;
 
 /// Counts up when what is stored for a query changes, so that old rows are not taken for new ones.
 const FORMAT: u64 = 2;
@@ -128,22 +128,18 @@ impl PartitionDesign {
 
     /// Passed by the stored rows of these times; `stored` is their schema.
     pub fn stored_inside(&self, times: &Times, stored: &Schema) -> Expr {
-        times.inside(&column(&self.key), &self.stored_type(stored))
+        times.inside(&column(&self.key), &stored_type(&self.key, stored))
     }
 
     /// Passed by the stored rows of other times; `stored` is their schema.
     pub fn stored_outside(&self, times: &Times, stored: &Schema) -> Expr {
-        times.outside(&column(&self.key), &self.stored_type(stored))
+        times.outside(&column(&self.key), &stored_type(&self.key, stored))
     }
 
-    fn stored_type(&self, stored: &Schema) -> DataType {
-        let field = stored.field_with_name(&self.key);
-        field.map_or(DataType::Null, |field| moment_type(field.data_type()))
-    }
-
-    /// Where the grain of a time begins: rows before it were in a grain that was over at that time. None: outside the calendar.
-    pub fn grain_start(&self, time: Timestamp) -> Option<Timestamp> {
-        self.grain.floor(time.micros()).map(Timestamp)
+    /// The windows of time that its rows are in: whole grains.
+    pub fn windows(&self) -> RowWindows {
+        let ahead = self.scans().map(|needed| needed.before).max().unwrap_or_default().max(0);
+        RowWindows { key: self.key.clone(), grain: self.grain, ahead }
     }
 
     /// The times in the order of a calendar, cut into days, or months where a grain lasts longer.
@@ -246,7 +242,7 @@ pub fn as_columns(plan: LogicalPlan, columns: &Schema) -> Result<LogicalPlan> {
 }
 
 /// Columns that rows can be told apart by.
-fn is_key(data_type: &DataType) -> bool {
+pub(super) fn is_key(data_type: &DataType) -> bool {
     match data_type {
         DataType::Date32 => true,
         DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, zone) => {
@@ -254,6 +250,12 @@ fn is_key(data_type: &DataType) -> bool {
         }
         _ => false,
     }
+}
+
+/// The type that moments are compared as with a stored column.
+pub(super) fn stored_type(key: &str, stored: &Schema) -> DataType {
+    let field = stored.field_with_name(key);
+    field.map_or(DataType::Null, |field| moment_type(field.data_type()))
 }
 
 /// The type a moment is compared as.

@@ -10,8 +10,10 @@ use super::chance::{Certainty, certainties};
 use super::design::{Design, StoredLayout};
 use super::lineage::Relations;
 use super::normalize::{aggregates, question, several_tables, unfit_parts};
+use super::obstacle::Obstacle;
 use super::partition::PartitionDesign;
 use super::question::{Question, Unfit};
+use super::row_windows::RowWindows;
 use super::star::Star;
 
 /// Of a quantile of a KLL sketch, say: stored parts give another one than the query, and nothing could tell whether it is right.
@@ -25,8 +27,9 @@ pub enum Strategy {
     Incremental(Arc<Design>),
     /// Finished rows are stored; those of a time are made anew when what they depend on has changed.
     Partition(Arc<PartitionDesign>),
-    /// The rows of the last refresh are stored; each refresh runs the whole query.
-    Full,
+    /// The rows of the last refresh are stored; each refresh runs the whole query. What it changes is told by these windows of
+    /// time, or why it is not.
+    Full(Result<RowWindows, Obstacle>),
 }
 
 impl Strategy {
@@ -36,7 +39,7 @@ impl Strategy {
             Self::Incremental(design) if design.dimensions.is_some() => "incremental with dimensions",
             Self::Incremental(_) => "incremental",
             Self::Partition(_) => "partition",
-            Self::Full => "full",
+            Self::Full(_) => "full",
         }
     }
 }
@@ -95,7 +98,7 @@ pub fn decide(
         // Rows of one moment may be by chance.
         Wanted::FullManual => {
             let certainties = certainties(plan).unwrap_or_default();
-            return Ok(full("strategy='full' was asked for".to_owned(), certainties));
+            return Ok(full((plan, relations), "strategy='full' was asked for".to_owned(), certainties));
         }
         Wanted::Auto | Wanted::Full => {}
     }
@@ -107,7 +110,7 @@ pub fn decide(
         return Err(refused(unfit));
     }
     let certainties = certainties(plan).map_err(refused)?;
-    let full = |reason: String| Ok(full(reason, certainties.clone()));
+    let full = |reason: String| Ok(full((plan, relations), reason, certainties.clone()));
     match wanted {
         Wanted::Full | Wanted::FullManual => full("strategy='full' was asked for".to_owned()),
         Wanted::Auto => match stored_question(plan) {
@@ -134,8 +137,8 @@ pub fn decide(
     }
 }
 
-fn full(reason: String, certainties: Vec<Certainty>) -> Decision {
-    Decision { strategy: Strategy::Full, reason, certainties }
+fn full((plan, relations): (&LogicalPlan, &Relations), reason: String, certainties: Vec<Certainty>) -> Decision {
+    Decision { strategy: Strategy::Full(RowWindows::of(plan, relations)), reason, certainties }
 }
 
 /// For a query that cannot be kept incrementally, which `why` says.
@@ -147,8 +150,11 @@ fn by_partition(plan: &LogicalPlan, relations: &Relations, why: &str, certaintie
             Decision { strategy: Strategy::Partition(Arc::new(design)), reason, certainties }
         }
         // Said already.
-        Err(obstacle) if obstacle.to_string() == why => full(why.to_owned(), certainties),
-        Err(obstacle) => full(format!("{why}; its rows cannot be told apart by time either: {obstacle}"), certainties),
+        Err(obstacle) if obstacle.to_string() == why => full((plan, relations), why.to_owned(), certainties),
+        Err(obstacle) => {
+            let why = format!("{why}; its rows cannot be told apart by time either: {obstacle}");
+            full((plan, relations), why, certainties)
+        }
     }
 }
 
@@ -202,7 +208,7 @@ pub(super) fn stored_aggregate(plan: &LogicalPlan) -> Result<&Aggregate, Unfit> 
 }
 
 /// What makes two runs of the plan over the same rows differ.
-fn unrepeatable(plan: &LogicalPlan) -> Option<Unfit> {
+pub(super) fn unrepeatable(plan: &LogicalPlan) -> Option<Unfit> {
     let mut found = None;
     let walk = plan.apply_with_subqueries(|node| {
         if matches!(node, LogicalPlan::Limit(_)) {

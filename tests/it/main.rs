@@ -25,6 +25,7 @@ mod query;
 mod redefined;
 mod removing;
 mod restatements;
+mod restatements_in_full;
 mod seeds;
 mod shipped_sql;
 mod slices;

@@ -29,7 +29,6 @@ pub struct ViewOptions {
 /// A value that is none of its option; what `strategy='full'` cannot have.
 pub fn take(options: &mut Options) -> Result<ViewOptions, CatalogError> {
     let (refresh, rewrite) = (options.take("refresh"), options.take("rewrite"));
-    let restate_after = options.take("restate_after");
     let strategy: StrategyOption = parsed(options.take("strategy").as_ref())?.unwrap_or_default();
     let taken = ViewOptions {
         trigger: parsed(refresh.as_ref())?.unwrap_or(match strategy {
@@ -41,18 +40,18 @@ pub fn take(options: &mut Options) -> Result<ViewOptions, CatalogError> {
             StrategyOption::Auto => Rewrite::On,
             StrategyOption::Full => Rewrite::Off,
         }),
-        restate_after: parsed(restate_after.as_ref())?.unwrap_or(RESTATE_AFTER),
+        restate_after: parsed(options.take("restate_after").as_ref())?.unwrap_or(RESTATE_AFTER),
         verify: parsed(options.take("verify").as_ref())?,
     };
     if strategy == StrategyOption::Full {
-        refuse_with_full(&taken, [refresh, rewrite, restate_after])?;
+        refuse_with_full(&taken, [refresh, rewrite])?;
     }
     Ok(taken)
 }
 
-/// `written` are refresh, rewrite and restate_after, as far as the user wrote them.
-fn refuse_with_full(taken: &ViewOptions, written: [Option<OptionValue>; 3]) -> Result<(), CatalogError> {
-    let [refresh, rewrite, restate_after] = written;
+/// `written` are refresh and rewrite, as far as the user wrote them.
+fn refuse_with_full(taken: &ViewOptions, written: [Option<OptionValue>; 2]) -> Result<(), CatalogError> {
+    let [refresh, rewrite] = written;
     if let Some(option) = refresh.filter(|_| taken.trigger == RefreshTrigger::Continuous) {
         return Err(option.position.bad(
             "refresh='continuous' contradicts strategy='full', which runs the whole query for each change of a source; use \
@@ -65,13 +64,7 @@ fn refuse_with_full(taken: &ViewOptions, written: [Option<OptionValue>; 3]) -> R
              would be answered from old rows; use rewrite='off' or strategy='auto'",
         ));
     }
-    match restate_after {
-        Some(option) => Err(option.key_position.bad(
-            "restate_after contradicts strategy='full', which does not see which rows came late; leave it out or use \
-             strategy='auto'",
-        )),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn parsed<T>(option: Option<&OptionValue>) -> Result<Option<T>, CatalogError>

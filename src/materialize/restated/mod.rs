@@ -3,7 +3,8 @@
 //! ```text
 //! new rows of the source, by commit ─► late rows of each ─► their groups ─► answers without and with them (`find`)    ─┐
 //! stored rows that others take the place of: removed events, rebuilds ────► answers of both, compared     (`replaced`) ─┤
-//! partitions that are made anew ──────────────────────────────────────────► rows of both, compared        (`partitions`) ┤
+//! partitions that are made anew ──────────────────────────────────────────► rows of both, compared       (`partitions`) ┤
+//! all rows of a view that is kept in full ────────────────────────────────► rows of both, compared             (`full`) ┤
 //!                                                          the info of the refresh's own commit ─► carried (`log`) ◄────┘
 //! ```
 //! A row is late when its group's window of time was over for longer than `restate_after` when the row was *committed*: readers saw
@@ -12,10 +13,13 @@
 //!
 //! RUN-1: what a refresh restates stands in the commit that restates it, so both are there or neither, once.
 //!
-//! Nothing is told of what a table's `retention` takes away, which was agreed when the table was made; of views kept by the full
-//! strategy; and of a view that is made anew from tables whose log is gone, or because another view below it was changed.
+//! Nothing is told of what a table's `retention` takes away, which was agreed when the table was made; of a view kept in full that has
+//! no column of time, or whose query may give other rows when nothing has changed (`rollup::RowWindows`); and of a view that is made
+//! anew from tables whose log is gone (unless it is kept in full), or because another view below it was changed.
 
+mod differing;
 mod find;
+mod full;
 mod listing;
 mod log;
 mod partitions;
@@ -25,6 +29,7 @@ mod terms;
 mod values;
 
 pub(super) use find::find;
+pub(super) use full::{Refreshed, find_full};
 pub(super) use listing::Listing;
 pub(super) use log::RestatementLog;
 pub(super) use partitions::find_partitions;

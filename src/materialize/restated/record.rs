@@ -34,9 +34,9 @@ pub(in crate::materialize) enum Cause {
     LateEvents,
     /// Times from which events were removed; others may have come late there in the same refresh.
     RemovedEvents,
-    /// Rows of the tables below that came or went: of a view kept by partitions they are not told apart.
+    /// Rows of the tables below that came or went: of a view kept by partitions or in full they are not told apart.
     ChangedRows,
-    /// REFRESH … FULL or BETWEEN, that found other values than were stored.
+    /// REFRESH … FULL or BETWEEN, that found other values than were stored; of a view kept in full any REFRESH.
     Rebuild,
 }
 
@@ -56,13 +56,13 @@ impl Cause {
     }
 }
 
-/// One group (of a view kept by partitions: one partition) that a refresh changed after its window had been over for longer than
-/// the view's `restate_after`; or, without `group_key`, all such groups of the refresh and cause that are not listed.
+/// One group (of a view kept by partitions or in full: one window of time) that a refresh changed after its window had been over
+/// for longer than the view's `restate_after`; or, without `group_key`, all such groups of the refresh and cause that are not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::materialize) struct Restatement {
     #[serde(default, skip_serializing_if = "Cause::is_of_late_events")]
     pub cause: Cause,
-    /// The group's keys and its aggregates before and after, as JSON objects; of a partition JSON arrays of the rows that only one
+    /// The group's keys and its aggregates before and after, as JSON objects; of a window JSON arrays of the rows that only one
     /// of both has. A value is missing when there was, or is, no such group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group_key: Option<String>,

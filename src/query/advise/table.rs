@@ -183,7 +183,7 @@ fn designed(
     let Definition::MaterializedView(view) = &create.definition else { return Ok(None) };
     match decide(engine, catalog, view)?.strategy {
         Strategy::Incremental(design) => Ok(Some(design)),
-        Strategy::Partition(_) | Strategy::Full => Ok(None),
+        Strategy::Partition(_) | Strategy::Full(_) => Ok(None),
     }
 }
 

@@ -274,7 +274,7 @@ fn check_verify(view: &MaterializedViewDefinition, decision: &Decision) -> Resul
         (Some(_), _, Strategy::Partition(_)) => {
             format!("its rows are an answer, not parts that others are merged from ({})", decision.reason)
         }
-        (Some(_), _, Strategy::Full) => format!("its rows are those of its last refresh ({})", decision.reason),
+        (Some(_), _, Strategy::Full(_)) => format!("its rows are those of its last refresh ({})", decision.reason),
         (Some(_), Rewrite::Off, Strategy::Incremental(_)) => "rewrite='off'".to_owned(),
     };
     let message = format!(

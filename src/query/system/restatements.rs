@@ -1,4 +1,4 @@
-//! `system.restatements`: groups and partitions of materialized views that changed after their window had been over for longer than
+//! `system.restatements`: groups and windows of time of materialized views that changed after their window had been over for longer than
 //! the view's `restate_after`: old and new value, and what did it. `materialize` writes them into a Delta table of the lake.
 
 use std::sync::Arc;

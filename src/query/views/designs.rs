@@ -21,7 +21,7 @@ use crate::query::engine::Inner;
 use crate::query::planner::{Planner, parse};
 use crate::query::storable::storable;
 use crate::query::tables::{Relation, Relations, references};
-use crate::rollup::{self, Decision, Design, RelationKind, Scan, StoredLayout, Strategy, Wanted};
+use crate::rollup::{self, Decision, Design, RelationKind, RowWindows, Scan, StoredLayout, Strategy, Wanted};
 
 /// See the module.
 #[derive(Default)]
@@ -138,15 +138,15 @@ pub(in crate::query) fn decide(
     catalog: &Arc<CatalogSnapshot>,
     view: &MaterializedViewDefinition,
 ) -> Result<Decision, QueryError> {
-    Deciding { engine, catalog, looked_through: RefCell::default() }.decide(view)
+    Deciding { engine, catalog, below: RefCell::default() }.decide(view)
 }
 
 /// Decisions on a view and those below it.
 struct Deciding<'a> {
     engine: &'a Arc<Inner>,
     catalog: &'a Arc<CatalogSnapshot>,
-    /// Views below, and whether they are kept incrementally.
-    looked_through: RefCell<BTreeMap<String, bool>>,
+    /// Decisions on materialized views below; none: one that no longer works.
+    below: RefCell<BTreeMap<String, Option<Arc<Decision>>>>,
 }
 
 impl Deciding<'_> {
@@ -161,8 +161,11 @@ impl Deciding<'_> {
             partition_by: view.partition_by.iter().map(|part| part.column.clone()).collect(),
             sort_by: view.sort_by.clone(),
         };
-        let relations =
-            rollup::Relations { kind: &|name| kind_of(catalog, name), event_key: &|name| event_key(catalog, name) };
+        let relations = rollup::Relations {
+            kind: &|name| kind_of(catalog, name),
+            event_key: &|name| event_key(catalog, name),
+            windows: &|name| self.windows(name),
+        };
         let decision = rollup::decide(&plan, wanted(view), &relations, &layout)
             .map_err(|refusal| QueryError::Invalid { message: refusal.to_string() })?;
         let Strategy::Partition(design) = &decision.strategy else { return Ok(decision) };
@@ -171,14 +174,28 @@ impl Deciding<'_> {
         Ok(Decision { strategy: Strategy::Partition(Arc::new(design)), ..decision })
     }
 
+    fn below(&self, name: &str, view: &MaterializedViewDefinition) -> Option<Arc<Decision>> {
+        if let Some(known) = self.below.borrow().get(name) {
+            return known.clone();
+        }
+        let found = self.decide(view).ok().map(Arc::new);
+        self.below.borrow_mut().insert(name.to_owned(), found.clone());
+        found
+    }
+
     /// One that no longer works is not: planning the view says what is wrong with it.
     fn is_incremental(&self, name: &str, view: &MaterializedViewDefinition) -> bool {
-        if let Some(known) = self.looked_through.borrow().get(name) {
-            return *known;
+        self.below(name, view).is_some_and(|found| matches!(found.strategy, Strategy::Incremental(_)))
+    }
+
+    /// The windows of time that the stored rows of a view are in, where those are its answer.
+    fn windows(&self, name: &str) -> Option<RowWindows> {
+        let Definition::MaterializedView(view) = &self.catalog.relations.get(name)?.definition else { return None };
+        match &self.below(name, view)?.strategy {
+            Strategy::Partition(design) => Some(design.windows()),
+            Strategy::Full(windows) => windows.clone().ok(),
+            Strategy::Incremental(_) => None,
         }
-        let found = self.decide(view).is_ok_and(|found| matches!(found.strategy, Strategy::Incremental(_)));
-        self.looked_through.borrow_mut().insert(name.to_owned(), found);
-        found
     }
 }
 
@@ -221,7 +238,7 @@ pub(in crate::query) fn stored_columns(
     let design = match &decision.strategy {
         Strategy::Incremental(design) => design,
         Strategy::Partition(design) => return Ok(design.columns.clone()),
-        Strategy::Full => return storable(answer.schema().as_arrow()),
+        Strategy::Full(_) => return storable(answer.schema().as_arrow()),
     };
     let source = TableReference::bare(design.question.source.as_str());
     let relations = Relations::described(engine, catalog, vec![source.clone()])?;

@@ -61,7 +61,7 @@ async fn a_kll_sketch_is_kept_by_parts_and_answers_nobody_else() {
             .await
             .unwrap();
     assert!(
-        matches!(derived.strategy, Strategy::Full) && derived.reason.contains("show the sketch"),
+        matches!(derived.strategy, Strategy::Full(_)) && derived.reason.contains("show the sketch"),
         "{}",
         derived.reason
     );

@@ -16,8 +16,8 @@ use datafusion::prelude::SessionContext;
 
 use super::standins::{self, functions};
 use crate::rollup::{
-    Asked, Cover, Decision, Design, Dirty, Refusal, RelationKind, Relations, Scan, Sources, StoredLayout, Strategy,
-    Times, Wanted, aggregates, cover, decide, fold_plan, partial_plan, pieces, replace,
+    Asked, Cover, Decision, Design, Dirty, Grain, Refusal, RelationKind, Relations, RowWindows, Scan, Sources,
+    StoredLayout, Strategy, Times, Wanted, aggregates, cover, decide, fold_plan, partial_plan, pieces, replace,
 };
 
 /// A row of `f`; times in microseconds.
@@ -122,7 +122,14 @@ fn scan(name: &str, rows: RecordBatch) -> Scan {
     Scan { table: TableReference::bare(name), source: provider_as_source(Arc::new(table)) }
 }
 
-/// A session whose `f` has these rows, and tables `g` and `other`.
+/// Of a view that is kept in full.
+fn days() -> RecordBatch {
+    let day = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let columns = vec![Field::new("day", day, true), Field::new("n", DataType::Int64, true)];
+    RecordBatch::new_empty(Arc::new(Schema::new(columns)))
+}
+
+/// A session whose `f` has these rows, tables `g` and `other`, and a view `days`.
 pub(super) fn session(rows: &[Row], text: Text) -> SessionContext {
     session_of_star(rows, [&[], &[], &[]], text)
 }
@@ -136,6 +143,7 @@ fn session_of_star(rows: &[Row], dimensions: [&[Described]; 3], text: Text) -> S
     session.register_batch("f", batch(rows, text)).unwrap();
     session.register_batch("g", batch(&[], text)).unwrap();
     session.register_batch("other", batch(&[], text)).unwrap();
+    session.register_batch("days", days()).unwrap();
     for (name, rows) in ["d1", "d2", "d3"].into_iter().zip(dimensions) {
         session.register_batch(name, described(rows, text)).unwrap();
     }
@@ -153,10 +161,13 @@ pub(super) async fn decided(sql: &str, wanted: Wanted, layout: &StoredLayout) ->
     let kind = |name: &str| match name {
         "f" | "g" => Some(RelationKind::Events),
         "other" | "d1" | "d2" | "d3" => Some(RelationKind::Snapshot),
+        "days" => Some(RelationKind::FullView),
         _ => None,
     };
     let event_key = |name: &str| ["f", "g"].contains(&name).then(|| "m".to_owned());
-    decide(&plan, wanted, &Relations { kind: &kind, event_key: &event_key }, layout)
+    let windows =
+        |name: &str| (name == "days").then(|| RowWindows { key: "day".to_owned(), grain: Grain::DAY, ahead: 0 });
+    decide(&plan, wanted, &Relations { kind: &kind, event_key: &event_key, windows: &windows }, layout)
 }
 
 pub(super) async fn design(view: &str) -> Arc<Design> {
@@ -168,7 +179,7 @@ pub(super) async fn designed(view: &str) -> Result<Arc<Design>, String> {
     let decision = decided(view, Wanted::Auto, &StoredLayout::default()).await.unwrap();
     match decision.strategy {
         Strategy::Incremental(design) => Ok(design),
-        Strategy::Partition(_) | Strategy::Full => Err(decision.reason),
+        Strategy::Partition(_) | Strategy::Full(_) => Err(decision.reason),
     }
 }
 

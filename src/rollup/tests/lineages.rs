@@ -13,7 +13,7 @@ async fn lineage(sql: &str) -> String {
     let design = match &decision.strategy {
         Strategy::Partition(design) => design,
         Strategy::Incremental(_) => return "incremental".to_owned(),
-        Strategy::Full => return decision.reason,
+        Strategy::Full(_) => return decision.reason,
     };
     let width = |sign: char, micros: i64| match micros {
         0 => String::new(),
@@ -187,7 +187,7 @@ async fn what_is_asked_for_is_told_apart() {
         let decision = decided(sql, Wanted::Auto, &StoredLayout::default()).await.unwrap();
         match decision.strategy {
             Strategy::Partition(design) => design,
-            Strategy::Incremental(_) | Strategy::Full => panic!("{sql}: {}", decision.reason),
+            Strategy::Incremental(_) | Strategy::Full(_) => panic!("{sql}: {}", decision.reason),
         }
     };
     let by_day = "SELECT date_trunc('day', ts) AS day, count(DISTINCT k) AS n FROM f GROUP BY 1";

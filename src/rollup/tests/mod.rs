@@ -11,6 +11,7 @@ mod identities;
 mod lab;
 mod lineages;
 mod questions;
+mod row_windows;
 mod standins;
 mod stars;
 mod stars_at_random;

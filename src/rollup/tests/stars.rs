@@ -355,5 +355,5 @@ async fn a_view_of_a_star_is_incremental() {
         &StoredLayout::default(),
     )
     .await;
-    assert!(matches!(found.unwrap().strategy, Strategy::Full), "strategy='full' was asked for");
+    assert!(matches!(found.unwrap().strategy, Strategy::Full(_)), "strategy='full' was asked for");
 }

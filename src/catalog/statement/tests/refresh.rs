@@ -39,6 +39,7 @@ fn options_are_read() {
         "every 5 minutes | auto | off | 2 hours | 1%",
     );
     check_options("WITH (refresh='cron 0 * * * *', strategy='full')", "cron 0 * * * * | full | off | 1 hour | -");
+    check_options("WITH (restate_after='2 hours', strategy='full')", "manual | full | off | 2 hours | -");
     check_options(
         "WITH (refresh='Every 300s', strategy=FULL, rewrite=off, verify='0.5%')",
         "every 5 minutes | full | off | 1 hour | 0.5%",
@@ -118,11 +119,6 @@ fn contradictions_are_refused() {
         "rewrite='on', strategy='full'",
         "line 2, column 15: rewrite='on' contradicts strategy='full': its rows are those of the last refresh, and queries \
          on the sources would be answered from old rows; use rewrite='off' or strategy='auto'",
-    );
-    check_error(
-        "restate_after='1 hour', strategy='full'",
-        "line 2, column 7: restate_after contradicts strategy='full', which does not see which rows came late; leave it \
-         out or use strategy='auto'",
     );
 }
 
