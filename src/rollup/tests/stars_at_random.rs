@@ -213,7 +213,7 @@ async fn check(
             }
             designs.push(design);
         }
-        Kept::Partition(_) | Kept::Full => count(&tally.not_stars),
+        Kept::Partition(_) | Kept::Full(_) => count(&tally.not_stars),
     }
     for design in &designs {
         let stored = rows.stored(design).await.unwrap();
