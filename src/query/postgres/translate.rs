@@ -52,7 +52,7 @@ pub fn postgres_compatible(sql: &str, user: &str, setting: Setting<'_>) -> Optio
     if sql.len() > BYTES_MAX || !WORDS.iter().any(|word| lower.contains(word)) {
         return None;
     }
-    if is_deeper(sql, LEVELS_MAX) {
+    if is_deeper(sql, &PostgreSqlDialect {}, LEVELS_MAX) {
         return None;
     }
     let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?;
@@ -387,6 +387,10 @@ mod tests {
         assert_eq!(translated(&nested(30)), None);
         assert_eq!(translated(&format!("SELECT version(), 1{}", " IS NULL".repeat(5_000))), None);
         assert!(translated(&format!("SELECT version(){}", ", 1".repeat(20_000))).is_some());
+        // A string of the engine's dialect, and none of PostgreSQL's.
+        for end in ["'a]'", "1"] {
+            assert_eq!(translated(&format!("SELECT version(), q'[', {}1, {end}", "1+".repeat(30_000))), None);
+        }
     }
 
     #[test]
