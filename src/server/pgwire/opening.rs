@@ -223,7 +223,7 @@ async fn by_scram(door: &Door, wire: &mut Wire, user: &str, peer: &Peer) -> Resu
     };
     let last = ask(wire, Authentication::SASLContinue(Bytes::from(answer))).await?;
     let last = last.into_sasl_response().map_err(broken)?;
-    let entered = gate.enter_by_scram(&exchange, (user, &text(&last.data)?), peer.host());
+    let entered = gate.enter_by_scram(exchange, (user, &text(&last.data)?), peer.host());
     let entered = match entered {
         Ok((caller, proof)) => {
             let proof = PgWireBackendMessage::Authentication(Authentication::SASLFinal(Bytes::from(proof)));
