@@ -29,7 +29,7 @@ use super::outbox::Outbox;
 use super::own::changes;
 use super::prepared::{Portal, Statement};
 use super::rows::Trouble;
-use super::settings::{REPORTED, Settings, spelled};
+use super::settings::{REPORTED, Settings, TRANSACTION_READ_ONLY, on_or_off, spelled};
 use crate::query::{Answer, Request, Session, postgres_compatible};
 use crate::server::error::Fault;
 use crate::server::gate::Caller;
@@ -278,9 +278,17 @@ impl Dialogue {
         self.outbox.put_parameter(spelled(name), &value)
     }
 
+    /// The value of a setting, as it is at this moment; `None`: not one of the connection's.
+    pub fn shown(&self, name: &str) -> Option<String> {
+        match self.block.read_only() {
+            Some(read_only) if name.eq_ignore_ascii_case(TRANSACTION_READ_ONLY) => Some(on_or_off(read_only)),
+            _ => self.settings.show(name),
+        }
+    }
+
     /// The statement as the engine understands it.
     pub fn translated(&self, sql: &str) -> String {
-        let setting = |name: &str| self.settings.show(name);
+        let setting = |name: &str| self.shown(name);
         postgres_compatible(sql, &self.session.user, &setting).unwrap_or_else(|| sql.to_owned())
     }
 }

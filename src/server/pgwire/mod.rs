@@ -10,7 +10,8 @@
 //! - **A statement is its own transaction.** `BEGIN`, `COMMIT` and `ROLLBACK` are taken, because drivers send them unasked; what a
 //!   statement between them changed is there at once (a notice says so). After an error a block takes nothing but its end, as
 //!   in PostgreSQL. An end that would have to take changes back (`ROLLBACK`, or `COMMIT` after an error) is an error that says
-//!   what stays. Savepoints and isolation levels above READ COMMITTED are refused. A block that is `READ ONLY` is.
+//!   what stays. Savepoints and isolation levels above READ COMMITTED are refused. A block that is `READ ONLY` is, also when it is
+//!   set so after its beginning.
 //! - **One session per connection**: what is SET holds until it ends. What PostgreSQL has and we have one value of (`settings`)
 //!   can be SET to this value only.
 //! - **Types**: exact NUMERIC up to 76 digits; unsigned integers as the next larger type; structs, maps and lists of these as

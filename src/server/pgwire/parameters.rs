@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 
 use super::complaint::Complaint;
 use super::numeric;
+use super::settings::truth;
 use super::shape::{JSONB, Scalar, Shape, UUID};
 use super::values::Format;
 
@@ -88,14 +89,6 @@ fn layout(scalar: Scalar) -> Option<DataType> {
     match scalar {
         Scalar::Json => Some(DataType::Utf8),
         scalar => Shape::One(scalar).layout(),
-    }
-}
-
-fn truth(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
-        "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
-        _ => None,
     }
 }
 

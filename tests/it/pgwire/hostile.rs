@@ -19,6 +19,13 @@ async fn said(server: &Server, bytes: &[u8]) -> String {
 /// `Startup` of user ann.
 const STARTUP: &[u8] = b"\0\0\0\x12\0\x03\0\0user\0ann\0\0";
 
+/// `Startup` of user ann with a setting.
+fn startup_with(name: &str, value: &str) -> Vec<u8> {
+    let body = [&b"\0\x03\0\0user\0ann\0"[..], name.as_bytes(), b"\0", value.as_bytes(), b"\0\0"].concat();
+    let length = u32::try_from(body.len() + 4).unwrap();
+    [&length.to_be_bytes()[..], &body].concat()
+}
+
 #[tokio::test]
 async fn what_is_not_the_protocol_is_refused() {
     let server = Server::start().await;
@@ -30,6 +37,21 @@ async fn what_is_not_the_protocol_is_refused() {
         assert!(said(&server, &begin(wrong)).await.contains("08P01"), "{wrong:?}");
     }
     assert_eq!(one(&server.client().await, "SELECT 1").await, "1");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_client_asks_for_when_it_connects_is_so_or_it_is_told() {
+    let server = Server::start().await;
+    for (name, value, sqlstate) in [
+        ("default_transaction_read_only", "maybe", "C22023"),
+        ("client_encoding", "LATIN1", "C0A000"),
+        ("default_transaction_isolation", "serializable", "C0A000"),
+    ] {
+        assert!(said(&server, &startup_with(name, value)).await.contains(sqlstate), "{name}");
+    }
+    let read_only = [&startup_with("default_transaction_read_only", "T")[..], b"X\0\0\0\x04"].concat();
+    assert!(said(&server, &read_only).await.contains("default_transaction_read_only\0on\0"));
     server.stop().await;
 }
 

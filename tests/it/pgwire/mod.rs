@@ -216,6 +216,41 @@ async fn blocks_are_answered_honestly() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_is_read_only_is() {
+    let server = Server::with_table().await;
+    let client = server.client().await;
+    let delete = "DELETE FROM t WHERE id = 99";
+    for set in ["SET TRANSACTION READ ONLY", "SET transaction_read_only = on", "SET LOCAL transaction_read_only TO 't'"]
+    {
+        client.batch_execute("BEGIN").await.unwrap();
+        client.batch_execute(set).await.unwrap();
+        assert_eq!(one(&client, "SHOW transaction_read_only").await, "on", "{set}");
+        assert_eq!(state(client.simple_query(delete).await), "25006", "{set}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+        client.batch_execute(set).await.unwrap();
+        assert_eq!(one(&client, "SHOW transaction_read_only").await, "off", "there was no block: {set}");
+        assert_eq!(client.execute(delete, &[]).await.unwrap(), 0, "{set}");
+    }
+    let reader = server.try_client("user=ann options='-c default_transaction_read_only=t'").await.unwrap();
+    assert_eq!(state(reader.simple_query(delete).await), "25006");
+    let wrong = server.try_client("user=ann options='-c default_transaction_read_only=maybe'").await;
+    assert_eq!(state(wrong.map(|_| ())), "22023");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn two_statements_are_not_taken_for_one() {
+    let server = Server::with_table().await;
+    let client = server.client().await;
+    for (two, sqlstate) in [("SET application_name = 'x'; DELETE FROM t", "42000"), ("BEGIN; DELETE FROM t", "0A000")] {
+        assert_eq!(state(client.query(two, &[]).await), sqlstate, "{two}");
+    }
+    assert_eq!(client.execute(";; SET application_name = 'x' ;", &[]).await.unwrap(), 0);
+    assert_eq!(one(&client, "SELECT count(*) FROM t").await, "3");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_connection_is_a_session() {
     let server = Server::start().await;
     let (one_client, other) = (server.client().await, server.client().await);
