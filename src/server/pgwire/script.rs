@@ -39,7 +39,7 @@ impl Dialogue {
         }
         for (_, sql) in &statements {
             match self.one(sql).await {
-                Ok(()) => {}
+                Ok(()) => self.outbox.flush_some().await?,
                 Err(Trouble::Told(complaint)) => {
                     // Places are counted in the whole text.
                     let place = (statements.len() == 1 && text.starts_with(sql.as_str())).then_some(sql.as_str());
@@ -222,7 +222,8 @@ impl Dialogue {
     /// Rows that are there already.
     pub fn put_rows(&mut self, columns: &Columns, rows: &RecordBatch) -> Result<(), Complaint> {
         let laid_out = columns.laid_out(rows)?;
-        columns.put_rows(&laid_out, 0..rows.num_rows(), self.outbox.buffer())
+        columns.put_rows(&laid_out, 0..rows.num_rows(), self.outbox.buffer(), usize::MAX)?;
+        Ok(())
     }
 
     /// What a statement has to say for people, where its tag does not.
