@@ -102,9 +102,14 @@ impl Block {
         }
     }
 
-    pub fn failed(&mut self) {
-        if let Self::Open { changed, .. } = *self {
-            *self = Self::Failed { changed };
+    /// An error was told. True: it ended the block that was open.
+    pub fn failed(&mut self) -> bool {
+        match *self {
+            Self::Open { changed, .. } => {
+                *self = Self::Failed { changed };
+                true
+            }
+            Self::None | Self::Failed { .. } => false,
         }
     }
 
@@ -162,10 +167,10 @@ mod tests {
     #[test]
     fn a_failed_block_takes_nothing_but_its_end() {
         let mut block = Block::default();
-        block.failed();
+        assert!(!block.failed());
         assert_eq!(block.check("SELECT 1", false), Ok(()), "outside a block nothing has failed");
         block.begin(false);
-        block.failed();
+        assert!(block.failed() && !block.failed());
         assert_eq!(block.check("SELECT 1", false).unwrap_err().sqlstate, "25P02");
         assert_eq!(block.commit(), Ok(Ended::RolledBack));
     }

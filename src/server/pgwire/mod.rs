@@ -18,7 +18,7 @@
 //!   JSON; nanoseconds are cut to microseconds. Times are UTC. Text and binary form of all of them (`encode`).
 //! - **Errors** carry the SQLSTATE of `server/error.rs`, and the place in the statement where it is known.
 //! - **Results stream**; a portal with a row limit keeps its query open until it is closed, `Sync` outside a block, or the
-//!   time limit. A client that leaves, and `CancelRequest`, end the statement and free its memory.
+//!   time limit, and passes the gate for every part. A client that leaves, and `CancelRequest`, end the statement and free its memory.
 //! - `COPY … FROM STDIN`, `LISTEN`, cursors in SQL, functions calls of protocol 2 and replication are refused.
 //!
 //! Not here: what SQL means (`query`), who may do what (`auth`, `gate`).
@@ -31,6 +31,7 @@ mod dialogue;
 mod encode;
 mod inbox;
 mod interval;
+mod kept;
 mod numeric;
 mod opening;
 mod outbox;

@@ -79,6 +79,21 @@ async fn only_what_may_be_seen_is_listed() {
 }
 
 #[tokio::test]
+async fn who_is_dropped_gets_no_more_rows_either() {
+    let server = guarded().await;
+    let mut ann = server.try_client("user=ann password=ann-password").await.unwrap();
+    let transaction = ann.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT value FROM generate_series(1, 20000)", &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 5).await.unwrap().len(), 5);
+    let admin = server.try_client(&as_admin(&server)).await.unwrap();
+    admin.batch_execute("DROP USER ann").await.unwrap();
+    assert_eq!(state(transaction.query_portal(&portal, 5).await), "28000");
+    assert_eq!(state(transaction.prepare("SELECT 1").await.map(|_| ())), "25P02", "the block has failed");
+    drop((transaction, admin));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn who_is_dropped_is_served_no_more() {
     let server = guarded().await;
     let ann = server.try_client("user=ann password=ann-password").await.unwrap();
