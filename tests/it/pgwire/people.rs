@@ -1,5 +1,8 @@
 //! Who may connect, and what they see: the same as on every other port.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::{Server, one, simple, state};
 
 async fn guarded() -> Server {
@@ -55,6 +58,20 @@ async fn a_password_is_proved_without_being_sent() {
         assert_eq!(state(server.try_client(&wrong).await.map(|_| ())), "28P01", "{wrong}");
     }
     drop(ann);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_prove_who_it_is_takes_nobodys_place() {
+    let server = Server::with(&[("auth.mode", "on"), ("pgwire.max_connections", "1")]).await;
+    let mut silent = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    silent.write_all(b"\0\0\0\x12\0\x03\0\0user\0ann\0\0").await.unwrap();
+    assert_eq!(silent.read_u8().await.unwrap(), b'R', "it is asked for its password");
+    let admin = server.try_client(&as_admin(&server)).await.unwrap();
+    assert_eq!(one(&admin, "SELECT 1").await, "1");
+    assert_eq!(state(server.try_client("user=admin password=wrong-password").await.map(|_| ())), "28P01");
+    assert_eq!(state(server.try_client(&as_admin(&server)).await.map(|_| ())), "53300");
+    drop((silent, admin));
     server.stop().await;
 }
 
