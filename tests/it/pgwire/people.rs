@@ -76,6 +76,19 @@ async fn who_does_not_prove_who_it_is_takes_nobodys_place() {
 }
 
 #[tokio::test]
+async fn preparing_a_statement_is_a_request() {
+    let server = Server::with(&[("auth.mode", "on"), ("auth.limits.requests_per_second", "*=3")]).await;
+    let admin = server.try_client(&as_admin(&server)).await.unwrap();
+    admin.batch_execute("CREATE USER ann PASSWORD 'ann-password' ROLE reader").await.unwrap();
+    // The first request; the clock stands still.
+    let ann = server.try_client("user=ann password=ann-password").await.unwrap();
+    let kept = (ann.prepare("SELECT 1").await.unwrap(), ann.prepare("SELECT 2").await.unwrap());
+    assert_eq!(state(ann.prepare("SELECT 3").await.map(|_| ())), "53000");
+    drop((kept, ann, admin));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn only_what_may_be_seen_is_listed() {
     let server = guarded().await;
     let ann = server.try_client("user=ann password=ann-password").await.unwrap();
