@@ -195,7 +195,7 @@ fn words(sql: &str) -> (Vec<String>, &str) {
 /// Bytes of a word without quotes.
 fn plain(text: &str) -> usize {
     let end = text.find(|c: char| c.is_whitespace() || "=,;()".contains(c)).unwrap_or(text.len());
-    ["--", "/*"].iter().filter_map(|comment| text[..end].find(comment)).fold(end, usize::min)
+    ["--", "/*"].iter().filter_map(|comment| text[..end].find(*comment)).fold(end, usize::min)
 }
 
 fn quoted(text: &str, quote: char) -> usize {

@@ -25,7 +25,7 @@ impl Bare {
 
     /// What is said until it holds `wanted`.
     async fn said_until(&mut self, wanted: &str) -> String {
-        let (mut said, mut part) = (Vec::new(), [0; 4096]);
+        let (mut said, mut part) = (Vec::<u8>::new(), [0_u8; 4096]);
         loop {
             let text = String::from_utf8_lossy(&said).into_owned();
             if text.contains(wanted) {
