@@ -28,7 +28,7 @@ use super::recent::Recent;
 use super::scram::{self, ScramExchange};
 use super::secret;
 use super::store::Directory;
-use super::throttle::Throttle;
+use super::throttle::{Attempt, Throttle};
 use super::verified::Verified;
 use crate::base::Timestamp;
 use crate::telemetry::metrics;
@@ -76,7 +76,7 @@ pub struct External {
 pub struct Authenticator {
     directory: Arc<Directory>,
     config: AuthConfig,
-    throttle: Throttle,
+    throttle: Arc<Throttle>,
     verified: Verified,
     jwt: Option<Arc<JwtVerifier>>,
     /// By hash of the token.
@@ -97,7 +97,7 @@ impl Authenticator {
         scram::check_iterations(config.scram_iterations)?;
         Ok(Arc::new(Self {
             directory,
-            throttle: Throttle::new(config),
+            throttle: Arc::new(Throttle::new(config)),
             verified: Verified::new(config.verified_max)?,
             jwt: JwtVerifier::new(&config.jwt)?,
             verified_jwt: Mutex::new(Recent::new(config.verified_max)),
@@ -166,24 +166,30 @@ impl Authenticator {
         message: &str,
         from: Option<IpAddr>,
     ) -> Result<(ScramExchange, String), AuthError> {
-        self.throttle.begin(Some(user), from, self.directory.clock().now())?;
+        let attempt = self.throttle.begin_slowly(user, from, self.directory.clock())?;
         let snapshot = self.directory.snapshot();
         let known = snapshot.users.get(user).filter(|user| !user.disabled);
         let stored = known.and_then(|known| known.password.clone());
-        ScramExchange::begin((user, stored), (&snapshot.mask_key(), self.config.scram_iterations), message)
+        let key = snapshot.mask_key();
+        // Looked for whoever it is, so that it takes as long.
+        let verifiers = snapshot.users.values().filter_map(|known| known.password.as_ref()?.scram.as_ref());
+        let iterations = scram::iterations_of_nobody(user, &key, verifiers).unwrap_or(self.config.scram_iterations);
+        let (exchange, answer) = ScramExchange::begin((user, stored), (&key, iterations), message)?;
+        Ok((exchange.counted(attempt), answer))
     }
 
     /// Ends it with the client's proof: whose it is, and the server's proof.
     ///
     /// # Errors
-    /// `BadCredential` for every reason.
+    /// `BadCredential` for every reason; `Throttled` when others have failed meanwhile.
     pub fn finish_scram(
         &self,
-        exchange: &ScramExchange,
+        mut exchange: ScramExchange,
         (user, message): (&str, &str),
         from: Option<IpAddr>,
     ) -> Result<(Identity, String), AuthError> {
-        let proof = exchange.finish(message).inspect_err(|error| {
+        let counted = exchange.attempt().map_or(Ok(()), Attempt::end);
+        let proof = counted.and_then(|()| exchange.finish(message)).inspect_err(|error| {
             metrics().count("auth_failures", "Sign-ins refused", &[("method", "scram")], 1);
             tracing::info!(method = "scram", ?from, %error, "sign-in refused");
         })?;

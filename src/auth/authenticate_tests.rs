@@ -103,6 +103,24 @@ async fn guessing_is_slowed_down_and_known_passwords_are_not() {
 }
 
 #[tokio::test]
+async fn a_pool_that_signs_in_at_once_is_not_slowed_down_and_guesses_at_once_are() {
+    let bench = Bench::with(&AuthConfig { scram_iterations: 4096, ..config() }).await;
+    let begin = || bench.authenticator.begin_scram("ann", scram::tests::BEGUN, None).unwrap();
+    let finish = |(exchange, first): (ScramExchange, String), password: &str| {
+        let proof = scram::tests::answered(password, &first);
+        bench.authenticator.finish_scram(exchange, ("ann", &proof), None).map(|(identity, _)| identity.user)
+    };
+    let pool: Vec<_> = (0..20).map(|_| begin()).collect();
+    for begun in pool {
+        assert_eq!(finish(begun, "correct horse").unwrap(), "ann");
+    }
+    let guesses: Vec<_> = (0..20).map(|_| begin()).collect();
+    let ended = guesses.into_iter().map(|begun| finish(begun, "guess").unwrap_err());
+    assert_eq!(ended.filter(|error| matches!(error, AuthError::BadCredential)).count(), 3);
+    assert!(bench.authenticator.begin_scram("ann", scram::tests::BEGUN, None).is_err());
+}
+
+#[tokio::test]
 async fn work_whose_caller_has_left_keeps_its_place() {
     let bench = Bench::with(&AuthConfig { password_checks: 1, ..config() }).await;
     let (go, wait) = std::sync::mpsc::channel::<()>();

@@ -16,12 +16,15 @@ use serde::{Deserialize, Serialize};
 use super::error::AuthError;
 use super::password::PasswordHash;
 use super::secret::{is_same, random};
+use super::throttle::Attempt;
 
 const SALT_BYTES: usize = 16;
 const NONCE_BYTES: usize = 18;
 const KEY_BYTES: usize = 32;
 /// Fewest iterations that are accepted (RFC 7677).
 const ITERATIONS_MIN: u32 = 4096;
+/// What the key of hashes of names is derived for. The same hash under the lake's own key is what masked values are shown as.
+const OF_NAMES: &str = "adlake scram: salt of a name without a verifier";
 
 /// As stored, beside the Argon2 hash of the same password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +49,8 @@ pub struct ScramExchange {
     begun: String,
     /// The salt of the hash beside the verifier: what the caller is known by once it is proved.
     password: Option<String>,
+    /// None once it is over.
+    attempt: Option<Attempt>,
 }
 
 /// Checked once at start.
@@ -83,7 +88,7 @@ impl ScramVerifier {
 
     /// What a name without a user is answered with: always the same for a name, and no password proves it.
     fn of_nobody(user: &str, key: &[u8; 32], iterations: u32) -> Self {
-        let salt = blake3::keyed_hash(key, user.as_bytes());
+        let salt = of_name(user, key);
         let nothing = BASE64.encode([0; KEY_BYTES]);
         Self {
             iterations: iterations.max(ITERATIONS_MIN),
@@ -92,6 +97,26 @@ impl ScramVerifier {
             server_key: nothing,
         }
     }
+}
+
+/// A secret hash of a name, always the same.
+fn of_name(user: &str, key: &[u8; 32]) -> blake3::Hash {
+    blake3::keyed_hash(&blake3::derive_key(OF_NAMES, key), user.as_bytes())
+}
+
+/// Iterations that a name without a verifier is answered with: those of one of the verifiers there are, since older ones have other
+/// iterations than are configured now. `None`: there are none.
+pub(super) fn iterations_of_nobody<'v>(
+    user: &str,
+    key: &[u8; 32],
+    verifiers: impl Iterator<Item = &'v ScramVerifier>,
+) -> Option<u32> {
+    let all: Vec<u32> = verifiers.map(|verifier| verifier.iterations).collect();
+    // Bytes that no salt shows.
+    let hidden =
+        of_name(user, key).as_bytes().iter().skip(SALT_BYTES).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    let chosen = hidden.checked_rem(u64::try_from(all.len()).ok()?)?;
+    all.get(usize::try_from(chosen).ok()?).copied()
 }
 
 impl ScramExchange {
@@ -129,7 +154,17 @@ impl ScramExchange {
         let answer = format!("r={nonce},s={},i={}", verifier.salt, verifier.iterations);
         let begun = format!("{bare},{answer}");
         let header = header.to_owned();
-        Ok((Self { verifier, is_somebody, header, nonce, begun, password: None }, answer))
+        Ok((Self { verifier, is_somebody, header, nonce, begun, password: None, attempt: None }, answer))
+    }
+
+    /// The same, as that attempt.
+    pub(super) fn counted(self, attempt: Attempt) -> Self {
+        Self { attempt: Some(attempt), ..self }
+    }
+
+    /// The attempt that it is; none when it was asked for before.
+    pub(super) fn attempt(&mut self) -> Option<Attempt> {
+        self.attempt.take()
     }
 
     /// Names the very password that is proved, as for [`Identity::password`](super::Identity).
@@ -186,8 +221,28 @@ fn fixed(bytes: &[u8]) -> [u8; KEY_BYTES] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// What a client begins with that [`answered`] goes on for.
+    pub(in crate::auth) const BEGUN: &str = "n,,n=,r=abc";
+
+    /// A client's answer to the server's first message.
+    pub(in crate::auth) fn answered(password: &str, first: &str) -> String {
+        let salt = BASE64.decode(attribute(first, 's').unwrap()).unwrap();
+        let rounds: NonZeroU32 = attribute(first, 'i').unwrap().parse().unwrap();
+        let mut salted = [0; KEY_BYTES];
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password.as_bytes(), &mut salted);
+        let client_key = sign(&salted, b"Client Key");
+        let without_proof = format!("c=biws,r={}", attribute(first, 'r').unwrap());
+        let signed = format!("n=,r=abc,{first},{without_proof}");
+        let signature = sign(&hashed(&client_key), signed.as_bytes());
+        let mut proof = client_key;
+        proof.iter_mut().zip(signature).for_each(|(key, sign)| *key ^= sign);
+        format!("{without_proof},p={}", BASE64.encode(proof))
+    }
 
     const KEY: [u8; 32] = [7; 32];
     const FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
@@ -237,5 +292,22 @@ mod tests {
         assert_ne!(salt("ann"), salt("bob"));
         assert_eq!(BASE64.decode(salt("ann")).unwrap().len(), SALT_BYTES);
         assert_ne!(ScramVerifier::make("a", 0).unwrap().salt, ScramVerifier::make("a", 0).unwrap().salt);
+    }
+
+    #[test]
+    fn nobodys_salt_is_no_masked_value() {
+        let salt = BASE64.decode(ScramVerifier::of_nobody("10.0.0.1", &KEY, 5000).salt).unwrap();
+        let masked = blake3::keyed_hash(&KEY, b"10.0.0.1");
+        assert_ne!(salt[..], masked.as_bytes()[..SALT_BYTES]);
+    }
+
+    #[test]
+    fn nobodys_iterations_are_somebodys() {
+        let kept = [4096, 8192].map(|iterations| ScramVerifier::with_salt("a", b"salt", iterations));
+        let asked = |user: &str| iterations_of_nobody(user, &KEY, kept.iter());
+        let all: BTreeSet<u32> = (0..50).map(|number| asked(&format!("user {number}")).unwrap()).collect();
+        assert_eq!(all, BTreeSet::from([4096, 8192]));
+        assert_eq!(asked("ann"), asked("ann"));
+        assert_eq!(iterations_of_nobody("ann", &KEY, std::iter::empty()), None);
     }
 }

@@ -1,11 +1,12 @@
 //! Slows down guessing: after some failures for a user or from an address, attempts have to wait, longer each time.
 //!
-//! An attempt counts as failed from its beginning until it succeeds, so that many at once gain nothing. Memory is bounded
-//! (`recent`), for users and for addresses apart: many addresses push out no user. Many names do, and each try of one counts for
-//! its address.
+//! An attempt counts as failed from the moment it is looked at until it succeeds, so that many at once gain nothing; one that waits
+//! for its caller in between ([`Attempt`]) counts before only when it is given up. Memory is bounded (`recent`), for users and for
+//! addresses apart: many addresses push out no user. Many names do, and each try of one counts for its address.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 use super::config::AuthConfig;
 use super::error::AuthError;
 use super::recent::Recent;
-use crate::base::{Span, Timestamp};
+use crate::base::{Clock, Span, Timestamp};
 
 /// Users remembered, and addresses remembered.
 const KEYS_MAX: usize = 20_000;
@@ -47,6 +48,59 @@ struct Known {
     addresses: Recent<IpAddr, Failures>,
 }
 
+/// Whose failures an attempt counts among.
+#[derive(Clone, Copy)]
+struct Keys {
+    user: Option<[u8; 32]>,
+    address: Option<IpAddr>,
+}
+
+/// An attempt between its beginning and what proves it. Dropped before [`Attempt::end`] it is a failure.
+pub(super) struct Attempt {
+    throttle: Arc<Throttle>,
+    keys: Keys,
+    clock: Clock,
+    is_over: bool,
+}
+
+impl Keys {
+    fn of(user: Option<&str>, from: Option<IpAddr>) -> Self {
+        Self { user: user.map(hashed), address: from.map(network) }
+    }
+}
+
+impl Known {
+    fn fail(&mut self, keys: Keys, now: Timestamp) {
+        if let Some(key) = keys.user {
+            let Failures { count, .. } = failures(&self.users, &key, now);
+            self.users.put(key, Failures { count: count.saturating_add(1), last: now });
+        }
+        if let Some(key) = keys.address {
+            let Failures { count, .. } = failures(&self.addresses, &key, now);
+            self.addresses.put(key, Failures { count: count.saturating_add(1), last: now });
+        }
+    }
+}
+
+impl Attempt {
+    /// What proves it has come and is looked at now: from here on it is as any other that has begun.
+    ///
+    /// # Errors
+    /// `Throttled`: others have failed meanwhile.
+    pub(super) fn end(mut self) -> Result<(), AuthError> {
+        self.is_over = true;
+        self.throttle.count(self.keys, self.clock.now())
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.throttle.known.lock().fail(self.keys, self.clock.now());
+        }
+    }
+}
+
 impl Throttle {
     pub(super) fn new(config: &AuthConfig) -> Self {
         Self {
@@ -62,23 +116,40 @@ impl Throttle {
     /// # Errors
     /// `Throttled`, when it has to wait.
     pub(super) fn begin(&self, user: Option<&str>, from: Option<IpAddr>, now: Timestamp) -> Result<(), AuthError> {
+        self.count(Keys::of(user, from), now)
+    }
+
+    /// Begins an attempt whose caller has more to say.
+    ///
+    /// # Errors
+    /// `Throttled`, when it has to wait.
+    pub(super) fn begin_slowly(
+        self: &Arc<Self>,
+        user: &str,
+        from: Option<IpAddr>,
+        clock: &Clock,
+    ) -> Result<Attempt, AuthError> {
+        let keys = Keys::of(Some(user), from);
+        self.check(&self.known.lock(), keys, clock.now())?;
+        Ok(Attempt { throttle: self.clone(), keys, clock: clock.clone(), is_over: false })
+    }
+
+    fn count(&self, keys: Keys, now: Timestamp) -> Result<(), AuthError> {
         // Looked at and counted in one go.
         let mut known = self.known.lock();
-        let user = user.map(hashed).map(|key| (key, failures(&known.users, &key, now)));
-        let address = from.map(network).map(|key| (key, failures(&known.addresses, &key, now)));
-        let of_user = user.map(|(_, failures)| (failures, self.per_user));
-        let of_address = address.map(|(_, failures)| (failures, self.per_address));
+        self.check(&known, keys, now)?;
+        known.fail(keys, now);
+        Ok(())
+    }
+
+    fn check(&self, known: &Known, keys: Keys, now: Timestamp) -> Result<(), AuthError> {
+        let of_user = keys.user.map(|key| (failures(&known.users, &key, now), self.per_user));
+        let of_address = keys.address.map(|key| (failures(&known.addresses, &key, now), self.per_address));
         for (failures, free) in of_user.into_iter().chain(of_address) {
             let wait = pause(failures.count, free, self.longest).saturating_sub(now.since(failures.last));
             if !wait.is_zero() {
                 return Err(AuthError::Throttled { retry_after: whole_seconds(wait) });
             }
-        }
-        if let Some((key, Failures { count, .. })) = user {
-            known.users.put(key, Failures { count: count.saturating_add(1), last: now });
-        }
-        if let Some((key, Failures { count, .. })) = address {
-            known.addresses.put(key, Failures { count: count.saturating_add(1), last: now });
         }
         Ok(())
     }
@@ -147,6 +218,21 @@ mod tests {
         throttle.begin(Some("ann"), FROM, at(3)).unwrap();
         throttle.succeeded(Some("ann"), FROM, at(3));
         throttle.begin(Some("ann"), FROM, at(3)).unwrap();
+    }
+
+    #[test]
+    fn attempts_under_way_are_no_failures_and_gain_no_more_of_them() {
+        let throttle =
+            Arc::new(Throttle::new(&AuthConfig { attempts_per_user: 3, attempts_per_address: 100, ..config() }));
+        let clock = Clock::manual(at(0));
+        let begun: Vec<Attempt> = (0..20).map(|_| throttle.begin_slowly("ann", FROM, &clock).unwrap()).collect();
+        let ended = begun.into_iter().map(Attempt::end);
+        assert_eq!(ended.filter(Result::is_ok).count(), 3, "they end one after another");
+        assert!(throttle.begin_slowly("ann", FROM, &clock).is_err());
+        clock.advance(Duration::from_secs(1));
+        drop(throttle.begin_slowly("ann", FROM, &clock).unwrap());
+        clock.advance(Duration::from_secs(1));
+        assert!(throttle.begin_slowly("ann", FROM, &clock).is_err(), "given up is failed: now two seconds");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! recursive whatever the parser does. Operators are therefore counted before anything is parsed, by the tokens that the parser
 //! reads. A comma ends a chain of operators, so long lists of values or columns are not affected; it does not end one of UNION.
 
+use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::QueryError;
 use crate::catalog::tokens;
@@ -57,15 +58,29 @@ pub(super) fn check_depth(sql: &str) -> Result<(), QueryError> {
     })
 }
 
-/// Whether an expression of a text may be nested deeper than that.
-pub(super) fn is_deeper(sql: &str, levels: usize) -> bool {
-    sql.len() > levels && deepest_chain(sql) > levels
+/// Whether an expression of a text that is parsed in this dialect may be nested deeper than that: dialects differ in where a string
+/// ends. Of a text that falls into no tokens nobody knows.
+pub(super) fn is_deeper(sql: &str, dialect: &dyn Dialect, levels: usize) -> bool {
+    if sql.len() <= levels {
+        return false;
+    }
+    match Tokenizer::new(dialect, sql).tokenize() {
+        Ok(tokens) => {
+            let read = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_) | Token::EOF));
+            deepest(read) > levels
+        }
+        Err(_) => true,
+    }
 }
 
 /// An upper bound of the depth of the expressions in a text; a text without tokens has none.
 fn deepest_chain(sql: &str) -> usize {
+    deepest(tokens(sql).unwrap_or_default().into_iter().map(|(_, token)| token))
+}
+
+fn deepest(tokens: impl Iterator<Item = Token>) -> usize {
     let mut levels = Levels { open: vec![Level::default()], before: [Token::EOF, Token::EOF] };
-    for (_, token) in tokens(sql).unwrap_or_default() {
+    for token in tokens {
         levels.read(&token);
         levels.before.swap(0, 1);
         levels.before[1] = token;
@@ -216,6 +231,18 @@ mod tests {
         }
         assert_eq!(deepest_chain("SELECT E'\\'', 1+1"), 1);
         assert_eq!(deepest_chain("SELECT q'[']', 1+1"), 1);
+    }
+
+    #[test]
+    fn strings_end_where_the_dialect_ends_them() {
+        use datafusion::sql::sqlparser::dialect::{GenericDialect, PostgreSqlDialect};
+
+        let hidden = format!("SELECT q'[', {}1, 'a]'", "1+".repeat(1000));
+        assert!(!is_deeper(&hidden, &GenericDialect {}, 400));
+        assert!(is_deeper(&hidden, &PostgreSqlDialect {}, 400));
+        let unfinished = format!("SELECT '{}", "1 ".repeat(1000));
+        assert!(is_deeper(&unfinished, &PostgreSqlDialect {}, 400), "nobody knows");
+        assert!(!is_deeper(&format!("SELECT 1{}", ", 1".repeat(1000)), &PostgreSqlDialect {}, 400));
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub struct PgwireConfig {
     pub enabled: bool,
     /// 0 takes any free port.
     pub port: u16,
-    /// Largest message of a client, and all of a connection's that wait for their turn.
+    /// Largest message of a client, and all of a connection's that wait for their turn; as much may its prepared statements and
+    /// portals keep.
     pub max_message_size: ByteSize,
     /// Prepared statements kept by a connection, and open portals.
     pub max_prepared: usize,

@@ -125,7 +125,7 @@ impl Gate {
     /// As [`Gate::enter`].
     pub fn enter_by_scram(
         &self,
-        exchange: &ScramExchange,
+        exchange: ScramExchange,
         proved: (&str, &str),
         from: Option<IpAddr>,
     ) -> Result<(Caller, String), AuthError> {

@@ -10,7 +10,7 @@ const NULL_TEXT: &str = "CAST(NULL AS VARCHAR)";
 const NULL_NUMBER: &str = "CAST(NULL AS BIGINT)";
 
 /// Always the same, whatever the arguments.
-const CONSTANT: [(&str, &str); 44] = [
+const CONSTANT: [(&str, &str); 42] = [
     ("col_description", NULL_TEXT),
     ("current_catalog", "'adlake'"),
     ("current_database", "'adlake'"),
@@ -45,14 +45,12 @@ const CONSTANT: [(&str, &str); 44] = [
     ("pg_operator_is_visible", "true"),
     ("pg_relation_is_publishable", "false"),
     ("pg_relation_size", NULL_NUMBER),
-    ("pg_size_pretty", NULL_TEXT),
     ("pg_stat_get_numscans", NULL_NUMBER),
     ("pg_table_size", NULL_NUMBER),
     ("pg_tablespace_location", NULL_TEXT),
     ("pg_total_relation_size", NULL_NUMBER),
     ("pg_ts_config_is_visible", "true"),
     ("pg_type_is_visible", "true"),
-    ("row_security_active", "false"),
     ("shobj_description", NULL_TEXT),
     ("txid_current", NULL_NUMBER),
 ];
@@ -78,10 +76,13 @@ pub(super) fn call(name: &str, arguments: &[String], asked: &Asked<'_>) -> Optio
         ("current_schemas", [_]) => "make_array('pg_catalog', 'public')".to_owned(),
         ("format_type", [oid, modifier]) => types::name_of(oid, modifier),
         ("pg_table_is_visible", [oid]) => format!("({oid} >= {FIRST_PUBLIC})"),
-        ("pg_get_viewdef", [oid, ..]) => {
-            let from = |table: &str| format!("SELECT definition FROM pg_catalog.{table} WHERE {table}.oid = {oid}");
-            format!("(SELECT max(definition) FROM ({} UNION ALL {}))", from("pg_views"), from("pg_matviews"))
-        }
+        // Columns with names that nobody writes: those in the argument are of the query around it.
+        ("pg_get_viewdef", [oid, ..]) => format!(
+            "(SELECT max(adlake_c.adlake_text) FROM (SELECT oid AS adlake_oid, definition AS adlake_text FROM pg_catalog.pg_views \
+             UNION ALL SELECT oid AS adlake_oid, definition AS adlake_text FROM pg_catalog.pg_matviews) AS adlake_c \
+             WHERE adlake_c.adlake_oid = ({oid}))"
+        ),
+        ("pg_size_pretty", [size]) => size_pretty(size),
         ("quote_ident", [text]) => format!(
             "CASE WHEN regexp_like({text}, '^[a-z_][a-z0-9_$]*$') THEN {text} ELSE concat('\"', replace({text}, '\"', '\"\"'), '\"') END"
         ),
@@ -105,6 +106,26 @@ pub(super) fn call(name: &str, arguments: &[String], asked: &Asked<'_>) -> Optio
         }
         _ => return None,
     })
+}
+
+/// `10239 bytes`, `12 kB` …: halves of a unit, cut and then rounded, as PostgreSQL does it (`pg_size_pretty` in its `dbsize.c`).
+fn size_pretty(size: &str) -> String {
+    let size = format!("CAST({size} AS BIGINT)");
+    let halves = |shift: u32| format!("{size} / {}", 512_i64 << shift);
+    let shown = |shift: u32, unit: &str| {
+        let rounded = format!("({} + CASE WHEN {size} < 0 THEN -1 ELSE 1 END) / 2", halves(shift));
+        format!("concat(CAST({rounded} AS VARCHAR), ' {unit}')")
+    };
+    let units = [(0, "kB"), (10, "MB"), (20, "GB"), (30, "TB")];
+    let cases: String = units
+        .iter()
+        .map(|(shift, unit)| format!(" WHEN abs({}) < 20479 THEN {}", halves(*shift), shown(*shift, unit)))
+        .collect();
+    format!(
+        "CASE WHEN {size} IS NULL THEN {NULL_TEXT} WHEN abs({size}) < 10240 THEN concat(CAST({size} AS VARCHAR), ' bytes'){cases} \
+         ELSE {} END",
+        shown(40, "PB")
+    )
 }
 
 /// The text of `'text'`.

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::calls::{Asked, call};
-use super::names::{FIRST_PUBLIC, relation_oid, schema_oid};
+use super::names::{relation_oid, schema_oid};
 use super::shown::name_columns;
 use super::{PG_CATALOG, empty, tables, types};
 use crate::query::depth::is_deeper;
@@ -39,6 +39,9 @@ const WORDS: [&str; 13] = [
     "has_table_privilege",
 ];
 
+/// Collations that sort and compare by bytes.
+const BYTEWISE: [&str; 3] = ["c", "default", "posix"];
+
 /// Longest statement that is looked at: those of tools are short, and a text is parsed once more for it.
 const BYTES_MAX: usize = 64 * 1024;
 /// Deepest expression that is looked at, on a thread of ordinary stack.
@@ -52,7 +55,7 @@ pub fn postgres_compatible(sql: &str, user: &str, setting: Setting<'_>) -> Optio
     if sql.len() > BYTES_MAX || !WORDS.iter().any(|word| lower.contains(word)) {
         return None;
     }
-    if is_deeper(sql, LEVELS_MAX) {
+    if is_deeper(sql, &PostgreSqlDialect {}, LEVELS_MAX) {
         return None;
     }
     let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?;
@@ -107,8 +110,8 @@ impl Translation<'_> {
                 let sql = format!("({of} {} '{PUBLIC}')", if *negated { "<>" } else { "=" });
                 self.put(expr, &sql);
             }
-            Expr::Function(Function { args: FunctionArguments::Subquery(_), name, .. })
-                if last_part(name) == "array" =>
+            Expr::Function(Function { args: FunctionArguments::Subquery(query), name, .. })
+                if last_part(name) == "array" && empty::is_empty(query) =>
             {
                 self.put(expr, "CAST(NULL AS VARCHAR)");
             }
@@ -131,15 +134,11 @@ impl Translation<'_> {
         let text = text_of(inner);
         Some(match (name, text) {
             ("regclass", Some(text)) => named_oid(text).to_string(),
-            ("regclass", None) => format!(
-                "(SELECT max(adlake_c.relname) FROM pg_catalog.pg_class AS adlake_c WHERE adlake_c.oid = {inner})"
-            ),
+            ("regclass", None) => name_of(inner, "pg_class", "relname"),
             ("regtype", Some(text)) => types::oid_called(text.rsplit('.').next()?)?.to_string(),
             ("regtype", None) => types::name_of(&inner.to_string(), "-1"),
             ("regnamespace", Some(text)) => schema_oid(text).to_string(),
-            ("regnamespace", None) => format!(
-                "(SELECT max(adlake_n.nspname) FROM pg_catalog.pg_namespace AS adlake_n WHERE adlake_n.oid = {inner})"
-            ),
+            ("regnamespace", None) => name_of(inner, "pg_namespace", "nspname"),
             ("regproc" | "regprocedure", Some(text)) => {
                 format!("'{}'", text.rsplit('.').next()?.replace('\'', "''"))
             }
@@ -219,7 +218,10 @@ impl VisitorMut for Translation<'_> {
                     self.put(expr, &sql);
                 }
             }
-            Expr::Collate { expr: inner, .. } => {
+            // The order that everything has here.
+            Expr::Collate { expr: inner, collation }
+                if BYTEWISE.contains(&last_part(collation).to_ascii_lowercase().as_str()) =>
+            {
                 let inner = (**inner).clone();
                 self.replace(expr, inner);
             }
@@ -264,13 +266,24 @@ fn named_oid(text: &str) -> i64 {
     }
 }
 
-/// The number of the relation that `text`, an expression, names; NULL when there is none.
-pub(super) fn class_oid(text: &str) -> String {
-    let name = format!("split_part(replace({text}, '\"', ''), '.', -1)");
-    let qualified = format!("strpos({text}, '.') > 0");
+/// The column `name` of the row of a table whose number `oid`, an expression, is; NULL when there is none.
+///
+/// Inside the subquery columns have names that nobody writes, so that those in `oid` are of the query around it.
+fn name_of(oid: &Expr, table: &str, name: &str) -> String {
     format!(
-        "(SELECT max(adlake_c.oid) FROM pg_catalog.pg_class AS adlake_c WHERE adlake_c.relname = {name} \
-         AND ({qualified} OR adlake_c.oid >= {FIRST_PUBLIC}))"
+        "(SELECT max(adlake_c.adlake_name) FROM (SELECT oid AS adlake_oid, {name} AS adlake_name FROM pg_catalog.{table}) \
+         AS adlake_c WHERE adlake_c.adlake_oid = ({oid}))"
+    )
+}
+
+/// The number of the relation that `text`, an expression, names; NULL when there is none. Names inside as for [`name_of`].
+pub(super) fn class_oid(text: &str) -> String {
+    let bare = format!("replace({text}, '\"', '')");
+    format!(
+        "(SELECT max(adlake_c.adlake_oid) FROM (SELECT c.oid AS adlake_oid, c.relname AS adlake_name, n.nspname AS adlake_schema \
+         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace) AS adlake_c \
+         WHERE adlake_c.adlake_name = split_part({bare}, '.', -1) AND adlake_c.adlake_schema = \
+         CASE WHEN strpos({bare}, '.') > 0 THEN split_part({bare}, '.', -2) ELSE '{PUBLIC}' END)"
     )
 }
 
@@ -324,12 +337,17 @@ fn items(expr: &Expr) -> Option<Vec<Expr>> {
         Expr::Array(Array { elem, .. }) if !elem.is_empty() => Some(elem.clone()),
         Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => items(inner),
         Expr::Value(_) => {
-            let inner = text_of(expr)?.strip_prefix('{')?.strip_suffix('}')?.to_owned();
-            let items = inner.split(',').map(|item| expression(&format!("'{}'", item.trim().replace('\'', "''"))));
-            items.collect()
+            let inner = text_of(expr)?.strip_prefix('{')?.strip_suffix('}')?;
+            inner.split(',').map(|item| plain_item(item.trim())).collect()
         }
         _ => None,
     }
+}
+
+/// An item of `'{a,b}'`; `None`: one with quotes, items of its own, or NULL, which are the engine's to read.
+fn plain_item(item: &str) -> Option<Expr> {
+    let is_plain = !item.is_empty() && !item.eq_ignore_ascii_case("null") && !item.contains(['"', '\\', '{', '}']);
+    is_plain.then(|| expression(&format!("'{}'", item.replace('\'', "''")))).flatten()
 }
 
 fn text_of(expr: &Expr) -> Option<&str> {
@@ -387,6 +405,10 @@ mod tests {
         assert_eq!(translated(&nested(30)), None);
         assert_eq!(translated(&format!("SELECT version(), 1{}", " IS NULL".repeat(5_000))), None);
         assert!(translated(&format!("SELECT version(){}", ", 1".repeat(20_000))).is_some());
+        // A string of the engine's dialect, and none of PostgreSQL's.
+        for end in ["'a]'", "1"] {
+            assert_eq!(translated(&format!("SELECT version(), q'[', {}1, {end}", "1+".repeat(30_000))), None);
+        }
     }
 
     #[test]
@@ -415,6 +437,31 @@ mod tests {
         check(
             "SELECT oid FROM pg_class WHERE relkind <> ALL ('{i,I}')",
             "SELECT oid FROM pg_catalog.pg_class WHERE relkind NOT IN ('i', 'I')",
+        );
+    }
+
+    #[test]
+    fn what_means_something_else_stays() {
+        for (sql, kept) in [
+            ("SELECT ARRAY(SELECT relname FROM pg_class)", "ARRAY(SELECT relname"),
+            ("SELECT oid FROM pg_class WHERE relname = ANY ('{}')", "ANY('{}')"),
+            ("SELECT oid FROM pg_class WHERE relname = ANY ('{\"a,b\",c}')", "ANY('{\"a,b\",c}')"),
+            ("SELECT oid FROM pg_class WHERE relname <> ALL ('{a,NULL}')", "ALL('{a,NULL}')"),
+            ("SELECT oid FROM pg_class ORDER BY relname COLLATE \"de_DE\"", "COLLATE \"de_DE\""),
+        ] {
+            let text = translated(sql).unwrap();
+            assert!(text.contains(kept), "{text}");
+        }
+        let empty = translated("SELECT ARRAY(SELECT indkey FROM pg_index) FROM pg_class").unwrap();
+        assert!(!empty.contains("SELECT indkey"), "{empty}");
+    }
+
+    #[test]
+    fn names_put_in_capture_none_of_the_query_around() {
+        check(
+            "SELECT oid::regclass FROM pg_class",
+            "SELECT (SELECT max(adlake_c.adlake_name) FROM (SELECT oid AS adlake_oid, relname AS adlake_name FROM \
+             pg_catalog.pg_class) AS adlake_c WHERE adlake_c.adlake_oid = (oid)) AS \"oid\" FROM pg_catalog.pg_class",
         );
     }
 

@@ -58,6 +58,25 @@ impl Block {
         begins
     }
 
+    /// Whether the block that is open is read only; `None`: there is none.
+    pub fn read_only(self) -> Option<bool> {
+        match self {
+            Self::Open { read_only, .. } => Some(read_only),
+            Self::None | Self::Failed { .. } => None,
+        }
+    }
+
+    /// Sets the block that is open; `None` = as it is. False: there is none.
+    pub fn set_read_only(&mut self, wanted: Option<bool>) -> bool {
+        match self {
+            Self::Open { read_only, .. } => {
+                *read_only = wanted.unwrap_or(*read_only);
+                true
+            }
+            Self::None | Self::Failed { .. } => false,
+        }
+    }
+
     /// # Errors
     /// In a failed block; a change in one that is read only. `read_only`: the connection is.
     pub fn check(self, sql: &str, read_only: bool) -> Result<(), Complaint> {
@@ -83,9 +102,14 @@ impl Block {
         }
     }
 
-    pub fn failed(&mut self) {
-        if let Self::Open { changed, .. } = *self {
-            *self = Self::Failed { changed };
+    /// An error was told. True: it ended the block that was open.
+    pub fn failed(&mut self) -> bool {
+        match *self {
+            Self::Open { changed, .. } => {
+                *self = Self::Failed { changed };
+                true
+            }
+            Self::None | Self::Failed { .. } => false,
         }
     }
 
@@ -143,10 +167,10 @@ mod tests {
     #[test]
     fn a_failed_block_takes_nothing_but_its_end() {
         let mut block = Block::default();
-        block.failed();
+        assert!(!block.failed());
         assert_eq!(block.check("SELECT 1", false), Ok(()), "outside a block nothing has failed");
         block.begin(false);
-        block.failed();
+        assert!(block.failed() && !block.failed());
         assert_eq!(block.check("SELECT 1", false).unwrap_err().sqlstate, "25P02");
         assert_eq!(block.commit(), Ok(Ended::RolledBack));
     }
@@ -158,5 +182,17 @@ mod tests {
         block.begin(true);
         assert_eq!(block.check("INSERT INTO t VALUES (1)", false).unwrap_err().sqlstate, "25006");
         assert_eq!(block.check("SELECT 1", false), Ok(()));
+    }
+
+    #[test]
+    fn a_block_is_set_while_it_is_open() {
+        let mut block = Block::default();
+        assert!(!block.set_read_only(Some(true)));
+        assert_eq!(block.check("DELETE FROM t", false), Ok(()));
+        block.begin(false);
+        assert!(block.set_read_only(Some(true)) && block.set_read_only(None));
+        assert_eq!((block.read_only(), block.check("DELETE FROM t", false).is_err()), (Some(true), true));
+        assert_eq!(block.commit(), Ok(Ended::AsAsked));
+        assert_eq!(block.check("DELETE FROM t", false), Ok(()));
     }
 }

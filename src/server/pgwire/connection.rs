@@ -4,11 +4,13 @@
 //! accept ─► a place among the newcomers ─► SSLRequest? ─► TLS ─► first message within pgwire.startup_timeout
 //!             │ lost to a later one                                 ├ CancelRequest ─► cancels, close
 //!             ▼                                                     ▼ Startup
-//!           close                                        permit? ─ no ─► 53300, close
-//!                                                                   │ yes
-//!                                                                   ▼
-//!                                              opening (who) ─► dialogue     stop signal: no more statements, close
+//!           close                                          opening (who) ─► permit? ─ no ─► 53300, close
+//!                                                                             │ yes: no newcomer any more
+//!                                                                             ▼
+//!                                                                          dialogue     stop signal: no more statements, close
 //! ```
+//! So who does not say who it is takes the place of newcomers only, and of those the oldest.
+//!
 //! A server that has TLS takes nothing without it but `CancelRequest`, which libpq before version 17 always sends so; its key
 //! is of use for nothing else.
 
@@ -16,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::startup::Startup;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -127,32 +128,27 @@ impl Door {
             }
             First::Ssl | First::Gss => return,
         };
+        let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let peer = Peer { connection, address, certificate };
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = place.lost() => return,
+            opened = Box::pin(opening::open(&self, wire, startup, &peer)) => opened,
+        };
+        let Some(opened) = opened else { return };
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             metrics().count("pgwire_connections_refused", "Connections refused for want of room", &[], 1);
             let most = self.parts.config.max_connections;
             let message = format!("all {most} connections are in use (pgwire.max_connections); try again later");
-            return refuse(wire, &Complaint::fatal("53300", message)).await;
+            return refuse(opened.wire, &Complaint::fatal("53300", message)).await;
         };
         drop(place);
         let open_count = self.permits_total.saturating_sub(self.permits.available_permits());
         let about = "Open connections of PostgreSQL's protocol when the last one was accepted";
         metrics().set("pgwire_connections", about, &[], open_count as f64);
-        let connection = ConnectionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let peer = Peer { connection, address, certificate };
-        self.serve(wire, startup, peer).await;
+        dialogue::run(self.parts, opened).await;
         drop(permit);
-    }
-
-    async fn serve(self, wire: Wire, startup: Startup, peer: Peer) {
-        let stop = self.parts.tasks.stop_signal();
-        let opened = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            opened = Box::pin(opening::open(&self, wire, startup, &peer)) => opened,
-        };
-        if let Some(opened) = opened {
-            dialogue::run(self.parts, opened).await;
-        }
     }
 
     /// `None`: nothing to go on with.

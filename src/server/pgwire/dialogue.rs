@@ -24,12 +24,13 @@ use super::block::Block;
 use super::cancels::Cancellable;
 use super::complaint::Complaint;
 use super::inbox::{Broken, Inbox};
+use super::kept::Kept;
 use super::opening::{self, Opened};
 use super::outbox::Outbox;
 use super::own::changes;
 use super::prepared::{Portal, Statement};
 use super::rows::Trouble;
-use super::settings::{REPORTED, Settings, spelled};
+use super::settings::{REPORTED, Settings, TRANSACTION_READ_ONLY, on_or_off, spelled};
 use crate::query::{Answer, Request, Session, postgres_compatible};
 use crate::server::error::Fault;
 use crate::server::gate::Caller;
@@ -50,6 +51,8 @@ pub(super) struct Dialogue {
     pub outbox: Outbox<WriteHalf<Wire>>,
     pub statements: HashMap<String, Arc<Statement>>,
     pub portals: HashMap<String, Portal>,
+    /// Room for statements and portals.
+    pub kept: Kept,
     caller: Caller,
     cancellable: Cancellable,
     /// The client has left.
@@ -82,6 +85,7 @@ pub(super) async fn run(parts: PgwireParts, opened: Opened) {
         block: Block::default(),
         statements: HashMap::new(),
         portals: HashMap::new(),
+        kept: Kept::new(bytes_max),
         caller,
         cancellable,
         gone: gone.clone(),
@@ -186,14 +190,12 @@ impl Dialogue {
             PgWireFrontendMessage::Terminate(_) => return Ok(Next::End),
             PgWireFrontendMessage::Sync(_) => {
                 (self.skips, self.in_sequence) = (false, false);
-                if !self.block.is_open() {
-                    self.portals.clear();
-                }
                 self.ready().await?;
             }
+            // Also after an error: who asks waits for it, and sends `Sync` only then.
+            PgWireFrontendMessage::Flush(_) => self.outbox.flush().await?,
             _ if self.skips => {}
             PgWireFrontendMessage::Query(query) => self.script(&query.query).await?,
-            PgWireFrontendMessage::Flush(_) => self.outbox.flush().await?,
             // What comes after a COPY was refused.
             PgWireFrontendMessage::CopyData(_)
             | PgWireFrontendMessage::CopyDone(_)
@@ -205,6 +207,7 @@ impl Dialogue {
                     Err(Trouble::Told(complaint)) => {
                         self.skips = true;
                         self.complain(&complaint, None)?;
+                        self.outbox.flush().await?;
                     }
                     Err(Trouble::Lost(error)) => return Err(error),
                 }
@@ -214,13 +217,23 @@ impl Dialogue {
                 return Ok(Next::End);
             }
         }
+        // A client that only ever sends is answered all the same.
+        self.outbox.flush_some().await?;
         Ok(Next::Message)
+    }
+
+    /// Lets the caller call once more.
+    ///
+    /// # Errors
+    /// They are no more, or have called too often.
+    pub fn admit(&self) -> Result<(), Complaint> {
+        let entered = self.parts.gate.enter_again(&self.caller, self.session.address);
+        entered.map_err(|error| Complaint::from(Fault::from(&error)))
     }
 
     /// Runs a statement, if the caller may still call; the token that ends it is kept for `CancelRequest`.
     pub async fn execute(&mut self, request: Request) -> Result<(Answer, CancellationToken), Complaint> {
-        let entered = self.parts.gate.enter_again(&self.caller, self.session.address);
-        entered.map_err(|error| Complaint::from(Fault::from(&error)))?;
+        self.admit()?;
         let cancel = self.gone.child_token();
         self.cancellable.runs(cancel.clone());
         let request = Request { cancel: cancel.clone(), ..request };
@@ -247,9 +260,11 @@ impl Dialogue {
         }
     }
 
-    /// Tells an error and ends the block in it.
+    /// Tells an error and ends the block in it, with its portals.
     pub fn complain(&mut self, complaint: &Complaint, sql: Option<&str>) -> io::Result<()> {
-        self.block.failed();
+        if self.block.failed() {
+            self.portals.clear();
+        }
         self.outbox.put(PgWireBackendMessage::ErrorResponse(complaint.message(sql)))
     }
 
@@ -266,7 +281,11 @@ impl Dialogue {
         self.outbox.put(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()))
     }
 
+    /// Tells that the next statement may come; outside a block no portal outlives the last one.
     pub async fn ready(&mut self) -> io::Result<()> {
+        if !self.block.is_open() {
+            self.portals.clear();
+        }
         let status = self.block.status();
         self.outbox.put(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status)))?;
         self.outbox.flush().await
@@ -278,9 +297,17 @@ impl Dialogue {
         self.outbox.put_parameter(spelled(name), &value)
     }
 
+    /// The value of a setting, as it is at this moment; `None`: not one of the connection's.
+    pub fn shown(&self, name: &str) -> Option<String> {
+        match self.block.read_only() {
+            Some(read_only) if name.eq_ignore_ascii_case(TRANSACTION_READ_ONLY) => Some(on_or_off(read_only)),
+            _ => self.settings.show(name),
+        }
+    }
+
     /// The statement as the engine understands it.
     pub fn translated(&self, sql: &str) -> String {
-        let setting = |name: &str| self.settings.show(name);
+        let setting = |name: &str| self.shown(name);
         postgres_compatible(sql, &self.session.user, &setting).unwrap_or_else(|| sql.to_owned())
     }
 }

@@ -2,7 +2,7 @@
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::writer::{EncoderOptions, make_encoder};
 use bytes::{BufMut, BytesMut};
@@ -78,7 +78,24 @@ impl Columns {
         batch.columns().iter().zip(self.schema.fields().iter().zip(&self.shapes)).map(column).collect()
     }
 
-    /// Writes the rows `range` of columns that are laid out.
+    /// Whether they are called like those of a schema.
+    pub fn are_named_as(&self, schema: &Schema) -> bool {
+        let names = self.schema.fields().iter().map(|field| field.name());
+        names.eq(schema.fields().iter().map(|field| field.name()))
+    }
+
+    /// Whether they are sent like those of a schema.
+    pub fn are_shaped_as(&self, schema: &Schema) -> bool {
+        self.shapes.iter().copied().eq(schema.fields().iter().map(|field| Shape::of(field.data_type())))
+    }
+
+    /// Bytes of its own.
+    pub fn bytes(&self) -> usize {
+        self.shapes.len() * (size_of::<Shape>() + size_of::<Format>())
+    }
+
+    /// Writes rows of columns that are laid out: those of `range`, or so many that there are `bytes_max` bytes to send. Gives how
+    /// many, one at least.
     ///
     /// # Errors
     /// Columns that are not.
@@ -87,7 +104,8 @@ impl Columns {
         columns: &[ArrayRef],
         range: std::ops::Range<usize>,
         out: &mut BytesMut,
-    ) -> Result<(), Complaint> {
+        bytes_max: usize,
+    ) -> Result<usize, Complaint> {
         let options = EncoderOptions::default();
         let each = columns.iter().zip(self.schema.fields().iter().zip(&self.shapes));
         let values = each.map(|(column, (field, shape))| match shape.layout() {
@@ -96,6 +114,7 @@ impl Columns {
         });
         let values = values.collect::<Result<Vec<_>, _>>().map_err(unwritable)?;
         let count = i16::try_from(values.len()).map_err(|_| Complaint::unsupported("more than 32767 columns"))?;
+        let mut written = 0;
         for row in range {
             out.put_u8(DATA_ROW);
             let start = out.len();
@@ -105,8 +124,12 @@ impl Columns {
             let length =
                 i32::try_from(out.len() - start).map_err(|_| Complaint::new("54000", "a row has more than 2 GiB"))?;
             out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+            written += 1;
+            if out.len() >= bytes_max {
+                break;
+            }
         }
-        Ok(())
+        Ok(written)
     }
 }
 
@@ -120,4 +143,47 @@ pub(super) fn format(code: i16) -> Result<Format, Complaint> {
 
 fn unwritable(error: ArrowError) -> Complaint {
     Complaint::new("22000", format!("a value cannot be sent: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+    use arrow::datatypes::{DataType, Field};
+
+    use super::*;
+
+    fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
+        let fields = fields.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn rows_stop_when_there_is_enough_to_send() {
+        let columns = Columns::new(&schema(&[("a", DataType::Utf8)]), &[]).unwrap();
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1000); 10]));
+        let put = |range, bytes_max| {
+            let mut out = BytesMut::new();
+            (columns.put_rows(std::slice::from_ref(&texts), range, &mut out, bytes_max).unwrap(), out.len())
+        };
+        let (one, bytes) = put(0..10, 1);
+        assert_eq!(one, 1);
+        assert_eq!(put(0..10, 2500), (3, 3 * bytes));
+        assert_eq!(put(4..10, usize::MAX), (6, 6 * bytes));
+    }
+
+    #[test]
+    fn columns_are_those_that_were_announced() {
+        let columns = Columns::new(&schema(&[("a", DataType::Utf8), ("b", DataType::Decimal128(10, 2))]), &[]).unwrap();
+        let same = |fields: &[(&str, DataType)]| {
+            let schema = schema(fields);
+            (columns.are_named_as(&schema), columns.are_shaped_as(&schema))
+        };
+        assert_eq!(same(&[("a", DataType::Utf8View), ("b", DataType::Decimal128(10, 2))]), (true, true));
+        assert_eq!(same(&[("a", DataType::Int64), ("b", DataType::Decimal128(10, 2))]), (true, false));
+        assert_eq!(same(&[("a", DataType::Utf8), ("b", DataType::Decimal128(10, 1))]), (true, false));
+        assert_eq!(same(&[("b", DataType::Utf8), ("a", DataType::Decimal128(10, 2))]), (false, true));
+        assert_eq!(same(&[("a", DataType::Utf8)]), (false, false));
+    }
 }

@@ -1,7 +1,8 @@
 //! What comes from the client: whole messages, bounded in size.
 //!
 //! Each message is cut out by its length before it is decoded, so that a wrong one cannot reach into the next; what does not
-//! decode is a breach of the protocol, also where pgwire would panic.
+//! decode is a breach of the protocol, also where pgwire would panic. So are texts that are not UTF-8 or have no end: pgwire would
+//! put other characters in, or go on without.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,6 +59,12 @@ pub(super) async fn first<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option
     let mut bytes = BytesMut::zeroed(length);
     bytes[..4].copy_from_slice(&head);
     stream.read_exact(&mut bytes[4..]).await?;
+    let is_request = SslRequest::is_ssl_request_packet(&bytes)
+        || GssEncRequest::is_gss_enc_request_packet(&bytes)
+        || CancelRequest::is_cancel_request_packet(&bytes);
+    if !is_request && std::str::from_utf8(&bytes[8..]).is_err() {
+        return Err(not_utf8());
+    }
     if SslRequest::is_ssl_request_packet(&bytes) {
         return Ok(Some(First::Ssl));
     }
@@ -105,6 +112,7 @@ impl<R: AsyncRead + Unpin> Inbox<R> {
                 && self.buffer.len() >= size
             {
                 let mut message = self.buffer.split_to(size);
+                check_texts(&message)?;
                 let decoded = guarded(|| PgWireFrontendMessage::decode(&mut message, &self.context))?;
                 let decoded = decoded.ok_or_else(|| Broken::Malformed("a message is not whole".to_owned()))?;
                 return Ok(Some((decoded, size)));
@@ -136,6 +144,39 @@ impl<R: AsyncRead + Unpin> Inbox<R> {
             _ => Ok(Some(length + 1)),
         }
     }
+}
+
+/// Looks at the texts of a message, of which it has a head.
+fn check_texts(message: &[u8]) -> Result<(), Broken> {
+    let (head, body) = message.split_at_checked(HEAD_BYTES).ok_or_else(endless)?;
+    match head.first() {
+        Some(b'Q') => match behind_text(body)? {
+            [] => Ok(()),
+            _ => Err(Broken::Malformed("a statement goes on behind its end".to_owned())),
+        },
+        // Names of statements and portals, statements.
+        Some(b'P' | b'B') => behind_text(behind_text(body)?).map(|_| ()),
+        Some(b'E') => behind_text(body).map(|_| ()),
+        // What it is a name of stands in front.
+        Some(b'C' | b'D') => behind_text(body.get(1..).unwrap_or_default()).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+/// What stands behind the text, ended by zero, that bytes begin with.
+fn behind_text(bytes: &[u8]) -> Result<&[u8], Broken> {
+    let end = bytes.iter().position(|byte| *byte == 0).ok_or_else(endless)?;
+    let (text, rest) = bytes.split_at(end);
+    std::str::from_utf8(text).map_err(|_| not_utf8())?;
+    Ok(rest.get(1..).unwrap_or_default())
+}
+
+fn endless() -> Broken {
+    Broken::Malformed("a text in a message has no end".to_owned())
+}
+
+fn not_utf8() -> Broken {
+    Broken::Malformed("a text in a message is not UTF-8, the only encoding there is".to_owned())
 }
 
 /// What `decode` makes of a message that came whole.
@@ -182,6 +223,28 @@ mod tests {
             assert!(matches!(told(wrong).await, Err(Broken::Malformed(_))), "{wrong:?}");
         }
         assert!(matches!(told(b"Q\0\0\0\x0dSEL").await, Err(Broken::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn texts_are_whole_and_utf8() {
+        for wrong in [
+            &b"Q\0\0\0\x0cSELECT 1"[..],
+            b"Q\0\0\0\x0eSELECT 1\0x",
+            b"Q\0\0\0\x0eSELECT '\xff\0",
+            b"P\0\0\0\x0c\xff\0SELECT",
+            b"P\0\0\0\x0aa\0b\xff\0\0",
+            b"P\0\0\0\x07a\0b",
+            b"B\0\0\0\x0a\0\xff\0\0\0\0",
+            b"D\0\0\0\x07S\xff\0",
+            b"C\0\0\0\x07Sa\xff",
+            b"E\0\0\0\x0a\xff\0\0\0\0\0",
+        ] {
+            assert!(matches!(told(wrong).await, Err(Broken::Malformed(_))), "{wrong:?}");
+        }
+        let fine = told("Q\0\0\0\x0fSELECT 'é\0".as_bytes()).await.unwrap();
+        assert!(matches!(fine, Some(PgWireFrontendMessage::Query(query)) if query.query == "SELECT 'é"));
+        let startup = b"\0\0\0\x11\0\x03\0\0user\0a\xff\0\0";
+        assert!(matches!(first(&mut &startup[..]).await, Err(Broken::Malformed(_))));
     }
 
     #[tokio::test]

@@ -36,6 +36,8 @@ const PASSWORD_BYTES_MAX: usize = 64 * 1024;
 const SCRAM: &str = "SCRAM-SHA-256";
 /// 3.0, the version spoken.
 const VERSION: i32 = 3 << 16;
+/// Settings that clients name unasked, and are told of right after: one that asks for its own time zone learns that it is UTC.
+const TOLD: [&str; 4] = ["datestyle", "intervalstyle", "search_path", "timezone"];
 /// What `Startup` carries beside settings.
 const NOT_SETTINGS: [&str; 4] = ["user", "database", "options", "replication"];
 
@@ -106,7 +108,9 @@ fn agree(startup: &Startup) -> Result<Agreed, Complaint> {
             continue;
         }
         match agreed.settings.set(name, value) {
-            // What it is instead is told right after: a client that asks for its own time zone unasked learns that it is UTC.
+            Some(Err(complaint)) if !TOLD.contains(&name.to_ascii_lowercase().as_str()) => {
+                return Err(complaint.fatally());
+            }
             Some(_) => {}
             None => agreed.to_set.push((name.clone(), value.clone())),
         }
@@ -223,7 +227,7 @@ async fn by_scram(door: &Door, wire: &mut Wire, user: &str, peer: &Peer) -> Resu
     };
     let last = ask(wire, Authentication::SASLContinue(Bytes::from(answer))).await?;
     let last = last.into_sasl_response().map_err(broken)?;
-    let entered = gate.enter_by_scram(&exchange, (user, &text(&last.data)?), peer.host());
+    let entered = gate.enter_by_scram(exchange, (user, &text(&last.data)?), peer.host());
     let entered = match entered {
         Ok((caller, proof)) => {
             let proof = PgWireBackendMessage::Authentication(Authentication::SASLFinal(Bytes::from(proof)));
@@ -270,6 +274,15 @@ mod tests {
             agreed(&[ann, ("options", "-c statement_timeout=5s --search-path=public"), ("TimeZone", "Asia/Tokyo")]);
         assert_eq!(found.unwrap().to_set, [("statement_timeout".to_owned(), "5s".to_owned())]);
         assert_eq!(agreed(&[ann, ("options", "-ctimezone=Asia/Tokyo")]).err(), Some("0A000"));
+        for (wrong, sqlstate) in [
+            (("default_transaction_read_only", "maybe"), "22023"),
+            (("client_encoding", "LATIN1"), "0A000"),
+            (("default_transaction_isolation", "serializable"), "0A000"),
+        ] {
+            assert_eq!(agreed(&[ann, wrong]).err(), Some(sqlstate), "{wrong:?}");
+        }
+        let read_only = agreed(&[ann, ("default_transaction_read_only", "t"), ("client_encoding", "UTF8")]);
+        assert!(read_only.unwrap().settings.read_only);
         assert_eq!(options("-c a=b\\ c"), [("a".to_owned(), "b c".to_owned())]);
     }
 }

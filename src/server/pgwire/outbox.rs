@@ -11,7 +11,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::complaint::{Severity, notice};
 
 /// Bytes after which what there is is sent.
-const BYTES_AHEAD: usize = 64 * 1024;
+pub(super) const BYTES_AHEAD: usize = 64 * 1024;
+/// Room for more than that is given back: one large row is no reason to keep as much for as long as the connection.
+const BYTES_KEPT_MAX: usize = 4 * BYTES_AHEAD;
 
 /// The way to one client.
 pub(super) struct Outbox<W> {
@@ -67,6 +69,9 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         };
         let sent = tokio::time::timeout(self.patience, sending).await;
         self.buffer.clear();
+        if self.buffer.capacity() > BYTES_KEPT_MAX {
+            self.buffer = BytesMut::new();
+        }
         sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
@@ -79,5 +84,22 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         if let Err(error) = closing.await {
             tracing::debug!(%error, "a connection ended early");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn much_is_sent_at_once_and_its_room_given_back() {
+        let mut outbox = Outbox::new(Vec::<u8>::new(), Duration::from_secs(60));
+        outbox.buffer().resize(BYTES_AHEAD - 1, 7);
+        outbox.flush_some().await.unwrap();
+        assert!(outbox.writer.is_empty());
+        outbox.buffer().resize(2 * BYTES_KEPT_MAX, 7);
+        outbox.flush_some().await.unwrap();
+        assert_eq!(outbox.writer.len(), 2 * BYTES_KEPT_MAX);
+        assert!(outbox.buffer.is_empty() && outbox.buffer.capacity() <= BYTES_KEPT_MAX);
     }
 }

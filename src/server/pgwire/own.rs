@@ -2,6 +2,7 @@
 //! them; everything else is the engine's.
 
 use super::complaint::Complaint;
+use super::settings::{TRANSACTION_READ_ONLY, flag};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(super) enum Own {
     },
     /// For the blocks to come.
     SetReadOnly(Option<bool>),
+    /// For the block that is open.
+    SetTransaction(Option<bool>),
     Reset(Option<String>),
     Show(String),
 }
@@ -36,11 +39,11 @@ const SAVEPOINTS: &str = "savepoints are not supported: each statement is its ow
 /// # Errors
 /// What would have to be believed, such as SERIALIZABLE.
 pub(super) fn own(sql: &str) -> Result<Option<Own>, Complaint> {
-    let words = words(sql);
+    let Some(words) = short(sql) else { return Ok(None) };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let lower: Vec<String> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-    Ok(Some(match lower.as_slice() {
+    let own = match lower.as_slice() {
         ["begin", "work" | "transaction", modes @ ..]
         | ["begin", modes @ ..]
         | ["start", "transaction", modes @ ..] => Own::Begin { read_only: transaction_modes(modes)? },
@@ -58,7 +61,9 @@ pub(super) fn own(sql: &str) -> Result<Option<Own>, Complaint> {
         ["set", "session", "characteristics", "as", "transaction", modes @ ..] => {
             Own::SetReadOnly(transaction_modes(modes)?)
         }
-        ["set", "transaction", modes @ ..] => Own::SetReadOnly(transaction_modes(modes)?),
+        ["set", "transaction", modes @ ..] | ["set", "session" | "local", "transaction", modes @ ..] => {
+            Own::SetTransaction(transaction_modes(modes)?)
+        }
         ["set", "names", value] => set("client_encoding", value, false),
         ["set", scope @ ("session" | "local"), "time", "zone", ..] => {
             set("timezone", &value_of(&words[4..]), *scope == "local")
@@ -74,7 +79,21 @@ pub(super) fn own(sql: &str) -> Result<Option<Own>, Complaint> {
         ["show", "time", "zone"] => Own::Show("timezone".to_owned()),
         ["show", name] => Own::Show((*name).to_owned()),
         _ => return Ok(None),
-    }))
+    };
+    of_transaction(own).map(Some)
+}
+
+/// `SET transaction_read_only = on` is `SET TRANSACTION READ ONLY`.
+fn of_transaction(own: Own) -> Result<Own, Complaint> {
+    match own {
+        Own::Set { name, value, .. } if name == TRANSACTION_READ_ONLY => {
+            Ok(Own::SetTransaction(Some(flag(&name, &value)?)))
+        }
+        Own::Reset(Some(name)) if name == TRANSACTION_READ_ONLY => {
+            Err(Complaint::new("55P02", format!("{name} cannot be reset: it ends with its transaction")))
+        }
+        other => Ok(other),
+    }
 }
 
 /// Whether the engine would change something by the statement, as far as its first word tells.
@@ -83,15 +102,17 @@ pub(super) fn changes(sql: &str) -> bool {
         "select", "with", "values", "table", "from", "show", "explain", "describe", "desc", "set", "reset", "verify",
         "advise", "kill",
     ];
-    match words(sql).first() {
-        Some(first) => !first.starts_with('(') && !READS.contains(&first.to_ascii_lowercase().as_str()),
-        None => false,
-    }
+    let (words, _) = words(sql);
+    let Some(first) = words.first() else { return false };
+    // `SELECT*FROM t`
+    let verb = first.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    !first.starts_with('(') && !READS.contains(&verb.to_ascii_lowercase().as_str())
 }
 
 /// The first words of a statement, in capitals, for its tag.
 pub(super) fn first_words(sql: &str) -> Vec<String> {
-    words(sql).into_iter().take(4).map(|word| word.to_ascii_uppercase()).collect()
+    let (words, _) = words(sql);
+    words.into_iter().take(4).map(|word| word.to_ascii_uppercase()).collect()
 }
 
 fn set(name: &str, value: &str, is_local: bool) -> Own {
@@ -141,24 +162,40 @@ fn transaction_modes(modes: &[&str]) -> Result<Option<bool>, Complaint> {
     }
 }
 
-/// Words, quoted pieces, `=` and `,` of a short statement; without comments. Of a long one, the first.
-fn words(sql: &str) -> Vec<String> {
+/// All words of a short statement; `None`: a longer one, or several.
+fn short(sql: &str) -> Option<Vec<String>> {
+    let (mut words, rest) = words(sql);
+    while words.last().is_some_and(|last| last == ";") {
+        words.pop();
+    }
+    (rest.is_empty() && !words.iter().any(|word| word == ";")).then_some(words)
+}
+
+/// Words, quoted pieces, `=`, `,` and `;` of a text, without comments and without `;` in front; of a long one the first, and the rest.
+fn words(sql: &str) -> (Vec<String>, &str) {
     const WORDS_MAX: usize = 24;
-    let mut rest = sql;
+    let mut rest = skip_space(sql);
     let mut found: Vec<String> = Vec::new();
     while found.len() < WORDS_MAX {
-        rest = skip_space(rest);
         let Some(first) = rest.chars().next() else { break };
         let length = match first {
             quote @ ('\'' | '"') => quoted(rest, quote),
-            '=' | ',' | '(' | ')' => 1,
-            _ => rest.find(|c: char| c.is_whitespace() || "=,;()".contains(c)).unwrap_or(rest.len()),
+            '=' | ',' | ';' | '(' | ')' => 1,
+            _ => plain(rest),
         };
         let length = length.max(first.len_utf8()).min(rest.len());
-        found.push(rest[..length].to_owned());
-        rest = &rest[length..];
+        if first != ';' || !found.is_empty() {
+            found.push(rest[..length].to_owned());
+        }
+        rest = skip_space(&rest[length..]);
     }
-    found
+    (found, rest)
+}
+
+/// Bytes of a word without quotes.
+fn plain(text: &str) -> usize {
+    let end = text.find(|c: char| c.is_whitespace() || "=,;()".contains(c)).unwrap_or(text.len());
+    ["--", "/*"].iter().filter_map(|comment| text[..end].find(*comment)).fold(end, usize::min)
 }
 
 fn quoted(text: &str, quote: char) -> usize {
@@ -171,16 +208,33 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// Without white space, comments and `;` in front.
+/// Without white space and comments in front.
 fn skip_space(mut text: &str) -> &str {
     loop {
-        text = text.trim_start_matches(|c: char| c.is_whitespace() || c == ';');
+        text = text.trim_start();
         text = match text {
             line if line.starts_with("--") => line.split_once('\n').map_or("", |(_, rest)| rest),
-            block if block.starts_with("/*") => block.split_once("*/").map_or("", |(_, rest)| rest),
+            block if block.starts_with("/*") => behind_comment(block),
             other => return other,
         };
     }
+}
+
+/// What stands behind the comment that a text begins with; there may be comments in it.
+fn behind_comment(text: &str) -> &str {
+    let (mut at, mut open) = (0, 0_usize);
+    while let Some(found) = text[at..].find(['/', '*']) {
+        at += found;
+        match text.get(at..at + 2) {
+            Some("/*") => (open, at) = (open + 1, at + 2),
+            Some("*/") => (open, at) = (open.saturating_sub(1), at + 2),
+            _ => at += 1,
+        }
+        if open == 0 {
+            return &text[at..];
+        }
+    }
+    ""
 }
 
 #[cfg(test)]
@@ -219,10 +273,42 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_is_set_and_not_the_connection() {
+        for only in [
+            "SET TRANSACTION READ ONLY",
+            "SET LOCAL TRANSACTION READ ONLY",
+            "SET transaction_read_only = on",
+            "SET LOCAL transaction_read_only TO 'tr'",
+        ] {
+            check(only, Own::SetTransaction(Some(true)));
+        }
+        check("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", Own::SetTransaction(None));
+        check("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Own::SetReadOnly(Some(true)));
+        assert_eq!(own("SET transaction_read_only = maybe").unwrap_err().sqlstate, "22023");
+        assert_eq!(own("RESET transaction_read_only").unwrap_err().sqlstate, "55P02");
+    }
+
+    #[test]
     fn the_rest_is_for_the_engine() {
-        for sql in ["SELECT 1", "", "SHOW CREATE TABLE t", "INSERT INTO t VALUES (1)", "(SELECT 1)", "'"] {
+        let long = format!("SET search_path = a{}; DELETE FROM t", ", a".repeat(30));
+        for sql in [
+            "SELECT 1",
+            "",
+            " ; ",
+            "SHOW CREATE TABLE t",
+            "INSERT INTO t VALUES (1)",
+            "(SELECT 1)",
+            "'",
+            "SET application_name = 'x'; DELETE FROM t",
+            "BEGIN; DELETE FROM t",
+            "SHOW; timezone",
+            &long,
+        ] {
             assert_eq!(own(sql), Ok(None), "{sql}");
         }
+        check(";; SET application_name = 'a;b' ; ; -- c", set("application_name", "a;b", false));
+        assert!(changes("; DELETE FROM t") && changes("/* /* */ SELECT */ DELETE/**/FROM t") && changes("/*/ */ DROP"));
+        assert!(!changes("SELECT*FROM t") && !changes("/* a /* b */ */ SELECT/**/1") && !changes("/* SELECT /* */"));
         assert!(changes("INSERT INTO t VALUES (1)") && changes("-- a\nDROP TABLE t"));
         assert!(!changes("SELECT 1") && !changes("(SELECT 1)") && !changes("") && !changes("SET a = 1"));
     }

@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 
 use super::complaint::Complaint;
 use super::numeric;
+use super::settings::truth;
 use super::shape::{JSONB, Scalar, Shape, UUID};
 use super::values::Format;
 
@@ -17,6 +18,8 @@ const DAYS_TO_2000: i32 = 10_957;
 const MICROS_TO_2000: i64 = 946_684_800_000_000;
 /// Digits a DECIMAL of ours can have here.
 const DIGITS_MAX: usize = 38;
+/// Places that an exponent may move the point by.
+const PLACES_MAX: i32 = 1_000;
 
 /// The value of parameter `number` (from 1), of the type that the client calls `oid`.
 ///
@@ -77,11 +80,29 @@ fn scalar_of_text(text: &str, scalar: Scalar) -> Option<ScalarValue> {
         Scalar::Numeric(_) => decimal(trimmed)?,
         Scalar::Bytea => ScalarValue::Binary(Some(bytea(text)?)),
         Scalar::Text | Scalar::Json => ScalarValue::Utf8(Some(text.to_owned())),
-        Scalar::Date | Scalar::Time | Scalar::Timestamp | Scalar::TimestampTz | Scalar::Interval => {
-            let value = ScalarValue::Utf8(Some(trimmed.to_owned())).cast_to(&layout(scalar)?).ok()?;
-            (!value.is_null()).then_some(value)?
-        }
+        Scalar::Date | Scalar::Time | Scalar::Timestamp => read(without_zone(trimmed), scalar)?,
+        Scalar::TimestampTz | Scalar::Interval => read(trimmed, scalar)?,
     })
+}
+
+/// As a cast reads it.
+fn read(text: &str, scalar: Scalar) -> Option<ScalarValue> {
+    let value = ScalarValue::Utf8(Some(text.to_owned())).cast_to(&layout(scalar)?).ok()?;
+    (!value.is_null()).then_some(value)
+}
+
+/// Without the zone behind it: types that have none pass it over, as in PostgreSQL. JDBC's driver writes one always.
+fn without_zone(text: &str) -> &str {
+    let Some(date_end) = text.find([':', ' ', 'T']) else { return text };
+    let Some(zone_at) = text[date_end..].find(['Z', 'z', '+', '-']).map(|at| date_end + at) else { return text };
+    let (moment, zone) = text.split_at(zone_at);
+    let is_zone = match zone.strip_prefix(['+', '-']) {
+        Some(hours) => {
+            (1..=8).contains(&hours.len()) && hours.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+        }
+        None => zone.len() == 1,
+    };
+    if is_zone { moment.trim_end() } else { text }
 }
 
 fn layout(scalar: Scalar) -> Option<DataType> {
@@ -91,31 +112,39 @@ fn layout(scalar: Scalar) -> Option<DataType> {
     }
 }
 
-fn truth(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
-        "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-/// `-12.50` as DECIMAL(4, 2); with an exponent, as DOUBLE.
+/// `-12.50` as DECIMAL(4, 2), `1.5e3` as DECIMAL(4, 0).
 fn decimal(text: &str) -> Option<ScalarValue> {
-    if text.contains(['e', 'E']) {
-        return text.parse::<f64>().ok().filter(|number| number.is_finite()).map(|n| ScalarValue::Float64(Some(n)));
-    }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-    let is_number = unsigned.bytes().any(|byte| byte.is_ascii_digit())
+    let (number, places) = match unsigned.split_once(['e', 'E']) {
+        Some((number, places)) => (number, places.parse::<i32>().ok()?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_number = number.bytes().any(|byte| byte.is_ascii_digit())
         && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    if !is_number || !(-PLACES_MAX..=PLACES_MAX).contains(&places) {
+        return None;
+    }
+    let (whole, fraction) = moved(whole, fraction, places);
     let digits = whole.trim_start_matches('0').len() + fraction.len();
-    if !is_number || digits > DIGITS_MAX {
+    if digits > DIGITS_MAX {
         return None;
     }
     let size: i128 = format!("0{whole}{fraction}").parse().ok()?;
     let value = if text.starts_with('-') { -size } else { size };
     let precision = u8::try_from(digits.max(1)).ok()?;
     Some(ScalarValue::Decimal128(Some(value), precision, i8::try_from(fraction.len()).ok()?))
+}
+
+/// The digits before and behind the point when it is moved to the right; to the left by places below zero.
+fn moved(whole: &str, fraction: &str, places: i32) -> (String, String) {
+    let count = usize::try_from(places.unsigned_abs()).unwrap_or(usize::MAX);
+    if places >= 0 {
+        let (before, behind) = fraction.split_at(count.min(fraction.len()));
+        return (format!("{whole}{before}{}", "0".repeat(count - before.len())), behind.to_owned());
+    }
+    let (before, behind) = whole.split_at(whole.len().saturating_sub(count));
+    (before.to_owned(), format!("{}{behind}{fraction}", "0".repeat(count - behind.len())))
 }
 
 /// `\x00ff`, or the older form with octal escapes.
@@ -183,13 +212,25 @@ fn items(text: &str) -> Option<Vec<Option<String>>> {
 }
 
 fn list(items: Vec<ScalarValue>, item: Scalar) -> Option<ScalarValue> {
-    let data_type = match (item, items.first()) {
-        // Digits and scale are those of the first; the others have to fit.
-        (Scalar::Numeric(_), Some(first)) => first.data_type(),
-        (item, _) => layout(item)?,
+    let data_type = match item {
+        Scalar::Numeric(_) => common_decimal(&items)?,
+        item => layout(item)?,
     };
     let items = items.into_iter().map(|value| value.cast_to(&data_type).ok()).collect::<Option<Vec<_>>>()?;
     Some(ScalarValue::List(ScalarValue::new_list_nullable(&items, &data_type)))
+}
+
+/// The DECIMAL that has all digits of every item; `None`: there is none that long.
+fn common_decimal(items: &[ScalarValue]) -> Option<DataType> {
+    let sizes = items.iter().filter_map(|item| match item {
+        ScalarValue::Decimal128(Some(_), precision, scale) => Some((i16::from(*precision), i16::from(*scale))),
+        _ => None,
+    });
+    let sizes: Vec<(i16, i16)> = sizes.collect();
+    let Some(scale) = sizes.iter().map(|(_, scale)| *scale).max() else { return layout(Scalar::Numeric(None)) };
+    let whole = sizes.iter().map(|(precision, scale)| precision - scale).max()?;
+    let precision = u8::try_from(whole + scale).ok().filter(|digits| usize::from(*digits) <= DIGITS_MAX)?;
+    Some(DataType::Decimal128(precision, i8::try_from(scale).ok()?))
 }
 
 fn of_binary(bytes: &[u8], shape: Shape, oid: u32) -> Option<ScalarValue> {
@@ -306,6 +347,45 @@ mod tests {
         );
         assert_eq!(text(1009, r#"{"a b",NULL,"null"}"#), Ok(ScalarValue::List(list)));
         assert_eq!(text(1007, "{1,{2}}"), Err("22P02"));
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for (written, value, precision, scale) in [
+            ("1.5e3", 1500, 4, 0),
+            ("12E-3", 12, 3, 3),
+            ("-1e+2", -100, 3, 0),
+            ("0.0012e2", 12, 2, 2),
+            ("0e0", 0, 1, 0),
+        ] {
+            assert_eq!(text(1700, written), Ok(ScalarValue::Decimal128(Some(value), precision, scale)), "{written}");
+        }
+        for wrong in ["1e", "e5", "1e39", "1e-39", "1e99999", "1e5.5", "."] {
+            assert_eq!(text(1700, wrong), Err("22P02"), "{wrong}");
+        }
+        let list = |items: &[Option<i128>], precision: u8, scale: i8| -> Result<ScalarValue, &'static str> {
+            let items: Vec<_> = items.iter().map(|item| ScalarValue::Decimal128(*item, precision, scale)).collect();
+            Ok(ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Decimal128(precision, scale))))
+        };
+        assert_eq!(text(1231, "{1,2.345,NULL,10.5}"), list(&[Some(1000), Some(2345), None, Some(10_500)], 5, 3));
+        assert_eq!(text(1231, "{NULL}"), list(&[None], 38, 0));
+        assert_eq!(text(1231, "{}"), list(&[], 38, 0));
+        assert_eq!(text(1231, &format!("{{{},0.1}}", "9".repeat(38))), Err("22P02"));
+    }
+
+    #[test]
+    fn a_zone_is_passed_over_by_types_without_one() {
+        let plain = text(1114, "2026-01-01 10:00:00.5").unwrap();
+        for zone in ["+01", "-05:30", "Z", "z", " +01:00:00", "+0130"] {
+            assert_eq!(text(1114, &format!("2026-01-01 10:00:00.5{zone}")).as_ref(), Ok(&plain), "{zone}");
+            assert_eq!(text(1114, &format!("2026-01-01T10:00:00.5{zone}")).as_ref(), Ok(&plain), "{zone}");
+        }
+        assert_eq!(text(1083, "10:00:00-08"), text(1083, "10:00:00"));
+        for day in ["2026-01-01 +01", "2026-01-01 00:30:00+01"] {
+            assert_eq!(text(1082, day), text(1082, "2026-01-01"), "{day}");
+        }
+        assert_ne!(text(1184, "2026-01-01 10:00:00+01"), text(1184, "2026-01-01 10:00:00+00"));
+        assert_eq!(text(1114, "2026-01-01 10:00:00+nowhere"), Err("22P02"));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! ```text
 //! Parse ─► Statement (kind, types of parameters and columns) ─ Bind ─► Portal ─ Execute ─► rows … PortalSuspended ─ Execute ─► the rest
 //! ```
-//! Types are those of the first planning: the values of parameters cannot change what `Describe` has said.
+//! Types are those of the first planning: neither values of parameters nor a changed table change what `Describe` has said.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use pgwire::messages::PgWireBackendMessage::{
     BindComplete as Bound, CloseComplete as Closed, NoData as NoRows, ParameterDescription as Parameters,
     ParseComplete as Parsed, PortalSuspended as Suspended, RowDescription,
@@ -19,6 +20,7 @@ use pgwire::messages::extendedquery::{
     Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended,
     TARGET_TYPE_BYTE_PORTAL, TARGET_TYPE_BYTE_STATEMENT,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::complaint::Complaint;
 use super::dialogue::Dialogue;
@@ -27,16 +29,21 @@ use super::own::{Own, first_words};
 use super::parameters;
 use super::rows::{Rows, Sent, Trouble};
 use super::script::shown_schema;
-use super::shape::Shape;
+use super::shape::{Scalar, Shape};
 use super::tag;
 use super::values::Format;
+use crate::catalog::tokens;
 use crate::query::{Outcome, Params, Prepared, Request, StatementKind};
+
+/// Parameters of a statement: the protocol counts them in two bytes.
+const PARAMETERS_MAX: usize = u16::MAX as usize;
 
 /// A prepared statement.
 pub(super) struct Statement {
     /// As the client wrote it.
     sql: String,
     work: Work,
+    _room: OwnedSemaphorePermit,
 }
 
 enum Work {
@@ -44,9 +51,10 @@ enum Work {
     Nothing,
     Own(Own),
     Engine {
-        text: String,
+        /// In the engine's words, where they are others.
+        text: Option<String>,
         prepared: Prepared,
-        /// Types of parameters, as the client knows them.
+        /// Types of parameters, as the client knows them; the engine's text may do without some.
         oids: Vec<u32>,
     },
 }
@@ -58,12 +66,28 @@ pub(super) struct Portal {
     /// `None`: it gives no rows.
     columns: Option<Columns>,
     state: State,
+    _room: OwnedSemaphorePermit,
 }
 
 enum State {
     Fresh,
     Running(Rows),
     Done,
+}
+
+impl Work {
+    /// Bytes beside the client's text.
+    fn bytes(&self, sql: &str) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Own(_) => sql.len(),
+            Self::Engine { text, prepared, oids } => {
+                let text = text.as_ref().map_or(0, String::len);
+                let columns = prepared.schema.fields().size() + prepared.parameters.fields().size();
+                text + columns + size_of_val(oids.as_slice())
+            }
+        }
+    }
 }
 
 impl Statement {
@@ -80,6 +104,14 @@ impl Statement {
         match &self.work {
             Work::Engine { oids, .. } => oids,
             Work::Own(_) | Work::Nothing => &[],
+        }
+    }
+
+    /// Parameters that the engine asks for, the first of the client's.
+    fn values_max(&self) -> usize {
+        match &self.work {
+            Work::Engine { prepared, .. } => prepared.parameters.fields().len(),
+            Work::Own(_) | Work::Nothing => 0,
         }
     }
 }
@@ -102,10 +134,15 @@ impl Dialogue {
 
     async fn parse(&mut self, parse: Parse) -> Result<(), Trouble> {
         let name = parse.name.unwrap_or_default();
-        if !name.is_empty() && self.statements.contains_key(&name) {
+        if name.is_empty() {
+            // The one before goes, whatever becomes of this one.
+            self.statements.remove("");
+        }
+        if self.statements.contains_key(&name) {
             return Err(Complaint::new("42P05", format!("prepared statement \"{name}\" exists already")).into());
         }
         self.check_room(self.statements.len())?;
+        self.parts.engine.check_length(&parse.query).map_err(|error| Complaint::from(&error))?;
         let own = self.own(&parse.query)?;
         let work = match own {
             Some(own) => Work::Own(own),
@@ -115,12 +152,18 @@ impl Dialogue {
                 self.plan(&parse.query, &parse.type_oids).await?
             }
         };
-        self.statements.insert(name, Arc::new(Statement { sql: parse.query, work }));
+        let room = self.kept.take(name.len() + parse.query.len() + work.bytes(&parse.query))?;
+        self.statements.insert(name, Arc::new(Statement { sql: parse.query, work, _room: room }));
         self.outbox.put(Parsed(ParseComplete::new()))?;
         Ok(())
     }
 
     async fn plan(&mut self, sql: &str, given: &[u32]) -> Result<Work, Complaint> {
+        self.admit()?;
+        let asked = highest_parameter(sql).max(given.len());
+        if asked > PARAMETERS_MAX {
+            return Err(Complaint::new("54000", format!("a statement has at most {PARAMETERS_MAX} parameters")));
+        }
         let text = self.translated(sql);
         let types = given.iter().enumerate().map(|(index, oid)| {
             let data_type = Shape::parameter(*oid)?;
@@ -132,24 +175,33 @@ impl Dialogue {
             let message = format!("parameter {} has a name; number parameters: $1, $2", named.name());
             return Err(Complaint::new("42P02", message));
         }
-        let oid = |(index, field): (usize, &FieldRef)| match given.get(index) {
-            Some(given) if *given != 0 => *given,
-            _ => Shape::of(field.data_type()).oid(),
+        let known = prepared.parameters.fields();
+        let oid = |index: usize| match (given.get(index), known.get(index)) {
+            (Some(given), _) if *given != 0 => *given,
+            (_, Some(field)) => Shape::of(field.data_type()).oid(),
+            (_, None) => Scalar::Text.oid(),
         };
-        let oids = prepared.parameters.fields().iter().enumerate().map(oid).collect();
-        Ok(Work::Engine { text, prepared, oids })
+        let oids = (0..asked.max(known.len())).map(oid).collect();
+        Ok(Work::Engine { text: (text != sql).then_some(text), prepared, oids })
     }
 
     fn bind(&mut self, bind: &Bind) -> Result<(), Trouble> {
         let (name, of) = (bind.portal_name.clone().unwrap_or_default(), bind.statement_name.as_deref());
-        if !name.is_empty() && self.portals.contains_key(&name) {
+        if name.is_empty() {
+            self.portals.remove("");
+        }
+        if self.portals.contains_key(&name) {
             return Err(Complaint::new("42P03", format!("portal \"{name}\" exists already")).into());
         }
         self.check_room(self.portals.len())?;
         let statement = self.statement(of)?.clone();
-        let values = values(bind, statement.oids())?;
+        let mut values = values(bind, statement.oids())?;
+        values.truncate(statement.values_max());
         let columns = statement.schema().map(|schema| Columns::new(&schema, &bind.result_column_format_codes));
-        let portal = Portal { statement, values, columns: columns.transpose()?, state: State::Fresh };
+        let columns = columns.transpose()?;
+        let bytes = values.iter().map(ScalarValue::size).sum::<usize>() + columns.as_ref().map_or(0, Columns::bytes);
+        let room = self.kept.take(name.len() + bytes)?;
+        let portal = Portal { statement, values, columns, state: State::Fresh, _room: room };
         self.portals.insert(name, portal);
         self.outbox.put(Bound(BindComplete::new()))?;
         Ok(())
@@ -184,15 +236,31 @@ impl Dialogue {
                 let values = std::mem::take(&mut portal.values);
                 self.begin(portal.statement.clone(), (values, portal.columns.clone()), most).await?
             }
-            State::Running(rows) => self.send(rows, most).await?,
+            State::Running(rows) => {
+                self.check_block("")?;
+                self.admit()?;
+                self.send(rows, most).await?
+            }
             State::Done => {
-                self.complete(tag::selected(0))?;
+                self.ended(&portal)?;
                 State::Done
             }
         };
         // A block's end closes its portals.
         if !matches!(portal.statement.work, Work::Own(Own::Commit | Own::Rollback | Own::DiscardAll)) {
             self.portals.insert(name.to_owned(), portal);
+        }
+        Ok(())
+    }
+
+    /// Answers for a portal that has run to its end.
+    fn ended(&mut self, portal: &Portal) -> Result<(), Trouble> {
+        match (&portal.statement.work, &portal.columns) {
+            (Work::Nothing, _) => self.empty()?,
+            (Work::Own(_) | Work::Engine { .. }, Some(_)) => self.complete(tag::selected(0))?,
+            (Work::Own(_) | Work::Engine { .. }, None) => {
+                return Err(Complaint::new("55000", "the portal has run; bind it again").into());
+            }
         }
         Ok(())
     }
@@ -226,10 +294,12 @@ impl Dialogue {
             StatementKind::Query => prepared.parameters.fields().to_vec(),
             StatementKind::Update | StatementKind::Command => Vec::new(),
         };
-        let request = Request { params, declared, ..Request::new(text.clone(), &self.session) };
+        let text = text.as_ref().unwrap_or(&statement.sql);
+        let request = Request { params, declared, ..Request::new(text.as_str(), &self.session) };
         let (answer, cancel) = self.execute(request).await?;
         match (answer.outcome, columns) {
             (Outcome::Rows(stream), Some(columns)) => {
+                check_columns(&columns, &answer.schema, prepared)?;
                 let rows = Rows::new(stream, columns, cancel);
                 return self.send(rows, most).await;
             }
@@ -305,6 +375,29 @@ impl Dialogue {
     }
 }
 
+/// The highest number of a parameter, `$1`, `$2` …, in a text; 0: it has none.
+fn highest_parameter(sql: &str) -> usize {
+    if !sql.contains('$') {
+        return 0;
+    }
+    let number = |(_, token): (usize, Token)| match token {
+        Token::Placeholder(id) => id.strip_prefix('$')?.parse::<usize>().ok(),
+        _ => None,
+    };
+    tokens(sql).unwrap_or_default().into_iter().filter_map(number).max().unwrap_or(0)
+}
+
+/// # Errors
+/// Columns that are others than the client was told of, as after a table was made anew.
+fn check_columns(told: &Columns, schema: &Schema, prepared: &Prepared) -> Result<(), Complaint> {
+    // Where nothing tells a parameter's type its value may decide a column's, which then becomes what was told.
+    let is_open = prepared.parameters.fields().iter().any(|field| *field.data_type() == DataType::Null);
+    match told.are_named_as(schema) && (is_open || told.are_shaped_as(schema)) {
+        true => Ok(()),
+        false => Err(Complaint::unsupported("cached plan must not change result type; prepare the statement again")),
+    }
+}
+
 fn is_positional(field: &FieldRef) -> bool {
     field.name().strip_prefix('$').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -323,4 +416,22 @@ fn values(bind: &Bind, oids: &[u32]) -> Result<Vec<ScalarValue>, Complaint> {
     };
     let bound = bind.parameters.iter().zip(oids.iter().zip(formats)).enumerate();
     bound.map(|(index, (bytes, (oid, format)))| parameters::value(index + 1, (*oid, format), bytes.as_ref())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_counted_by_their_numbers() {
+        for (sql, highest) in [
+            ("SELECT 1", 0),
+            ("SELECT $2, $1, $2", 2),
+            ("SELECT '$9', \"$8\", $$ $7 $$ -- $6\n, $1", 1),
+            ("SELECT $name", 0),
+            ("SELECT $99999999999999999999999", 0),
+        ] {
+            assert_eq!(highest_parameter(sql), highest, "{sql}");
+        }
+    }
 }

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::complaint::Complaint;
 use super::encode::Columns;
-use super::outbox::Outbox;
+use super::outbox::{BYTES_AHEAD, Outbox};
 use crate::server::error::Fault;
 
-/// Rows written between two looks at how much there is to send.
+/// Most rows written between two looks at how much there is to send.
 const ROWS_AHEAD: usize = 256;
 
 /// Why something was not done.
@@ -86,7 +86,7 @@ impl Rows {
                 }
             };
             let count = ROWS_AHEAD.min(*rows - *at).min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.columns.put_rows(columns, *at..*at + count, outbox.buffer())?;
+            let count = self.columns.put_rows(columns, *at..*at + count, outbox.buffer(), BYTES_AHEAD)?;
             *at += count;
             sent += u64::try_from(count).unwrap_or(0);
             if *at == *rows {

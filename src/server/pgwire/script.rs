@@ -39,7 +39,7 @@ impl Dialogue {
         }
         for (_, sql) in &statements {
             match self.one(sql).await {
-                Ok(()) => {}
+                Ok(()) => self.outbox.flush_some().await?,
                 Err(Trouble::Told(complaint)) => {
                     // Places are counted in the whole text.
                     let place = (statements.len() == 1 && text.starts_with(sql.as_str())).then_some(sql.as_str());
@@ -100,6 +100,7 @@ impl Dialogue {
             | Own::DiscardAll
             | Own::Nothing(_)
             | Own::SetReadOnly(_)
+            | Own::SetTransaction(_)
             | Own::Reset(None) => true,
         }))
     }
@@ -145,6 +146,10 @@ impl Dialogue {
                 self.report("default_transaction_read_only")?;
                 "SET"
             }
+            Own::SetTransaction(read_only) => {
+                self.set_transaction(read_only)?;
+                "SET"
+            }
             Own::Set { name, value, .. } => {
                 let local = || Complaint::unsupported("SET LOCAL is not supported for this setting; use SET");
                 self.settings.set(&name, &value).ok_or_else(local)??;
@@ -170,7 +175,7 @@ impl Dialogue {
     pub fn show(&mut self, own: &Own, columns: &Columns) -> Result<(), Trouble> {
         self.check_block("")?;
         if let (Own::Show(name), Some(schema)) = (own, shown_schema(own)) {
-            let value = StringArray::from(vec![self.settings.show(name)]);
+            let value = StringArray::from(vec![self.shown(name)]);
             let row = RecordBatch::try_new(schema, vec![Arc::new(value)]);
             self.put_rows(columns, &row.map_err(|error| Complaint::new("XX000", error.to_string()))?)?;
         }
@@ -186,6 +191,16 @@ impl Dialogue {
             Ended::NoBlock => {
                 self.outbox.put_notice(Severity::Warning, "25P01", "there is no transaction in progress")?;
                 Ok(tag)
+            }
+        }
+    }
+
+    fn set_transaction(&mut self, read_only: Option<bool>) -> io::Result<()> {
+        match self.block.set_read_only(read_only) {
+            true => Ok(()),
+            false => {
+                let message = "SET TRANSACTION is about a block, and there is none: nothing is set";
+                self.outbox.put_notice(Severity::Warning, "25P01", message)
             }
         }
     }
@@ -207,7 +222,8 @@ impl Dialogue {
     /// Rows that are there already.
     pub fn put_rows(&mut self, columns: &Columns, rows: &RecordBatch) -> Result<(), Complaint> {
         let laid_out = columns.laid_out(rows)?;
-        columns.put_rows(&laid_out, 0..rows.num_rows(), self.outbox.buffer())
+        columns.put_rows(&laid_out, 0..rows.num_rows(), self.outbox.buffer(), usize::MAX)?;
+        Ok(())
     }
 
     /// What a statement has to say for people, where its tag does not.

@@ -19,7 +19,7 @@ const UTC: &[&str] = &["utc", "gmt", "etc/utc", "z", "+00:00", "0", "zulu"];
 
 const SETTINGS: [(&str, &str, May); 30] = [
     ("bytea_output", "hex", May::Only(&[])),
-    ("client_encoding", "UTF8", May::Only(&["utf-8", "unicode"])),
+    ("client_encoding", "UTF8", May::Only(&["unicode"])),
     ("client_min_messages", "notice", May::Anything),
     ("datestyle", "ISO, MDY", May::Only(&["iso", "iso,mdy", "iso,dmy", "iso,ymd"])),
     ("default_transaction_deferrable", "off", May::Only(&["false", "0"])),
@@ -76,9 +76,37 @@ const SPELLED: [(&str, &str); 3] =
     [("datestyle", "DateStyle"), ("intervalstyle", "IntervalStyle"), ("timezone", "TimeZone")];
 
 const APPLICATION_NAME: &str = "application_name";
-const READ_ONLY: [&str; 2] = ["default_transaction_read_only", "transaction_read_only"];
+const CLIENT_ENCODING: &str = "client_encoding";
+const DEFAULT_READ_ONLY: &str = "default_transaction_read_only";
+/// Of one transaction: `block` has it while there is one.
+pub(super) const TRANSACTION_READ_ONLY: &str = "transaction_read_only";
 /// Longest name of an application that is kept.
 const NAME_CHARACTERS_MAX: usize = 63;
+
+/// A boolean in one of PostgreSQL's spellings (`parse_bool` in its `bool.c`): words may be cut as long as they are told apart.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    let text = text.trim().to_ascii_lowercase();
+    let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(text.as_str());
+    match text.as_str() {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ if begins("true", 1) || begins("yes", 1) || begins("on", 2) => Some(true),
+        _ if begins("false", 1) || begins("no", 1) || begins("off", 2) => Some(false),
+        _ => None,
+    }
+}
+
+/// The value of a setting that is on or off.
+///
+/// # Errors
+/// Another value.
+pub(super) fn flag(name: &str, value: &str) -> Result<bool, Complaint> {
+    truth(value).ok_or_else(|| Complaint::new("22023", format!("{name} is on or off, not '{value}'")))
+}
+
+pub(super) fn on_or_off(value: bool) -> String {
+    if value { "on" } else { "off" }.to_owned()
+}
 
 /// What one connection has set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,8 +128,8 @@ impl Settings {
         if name == APPLICATION_NAME {
             return Some(self.application_name.clone());
         }
-        if READ_ONLY.contains(&name.as_str()) {
-            return Some(if self.read_only { "on" } else { "off" }.to_owned());
+        if [DEFAULT_READ_ONLY, TRANSACTION_READ_ONLY].contains(&name.as_str()) {
+            return Some(on_or_off(self.read_only));
         }
         SETTINGS.iter().find(|(known, ..)| *known == name).map(|(_, value, _)| (*value).to_owned())
     }
@@ -117,14 +145,22 @@ impl Settings {
             self.application_name = value.chars().take(NAME_CHARACTERS_MAX).filter(|_| !is_default).collect();
             return Some(Ok(()));
         }
-        let text = value.trim().to_ascii_lowercase().replace(", ", ",");
-        if READ_ONLY.contains(&name.as_str()) {
-            self.read_only = match text.as_str() {
-                "on" | "true" | "1" | "yes" => true,
-                "off" | "false" | "0" | "no" | "default" => false,
-                _ => return Some(Err(Complaint::new("22023", format!("{name} is on or off, not '{value}'")))),
-            };
-            return Some(Ok(()));
+        let text: String = match name.as_str() {
+            // `'utf-8'`, with its quotes, is what some clients say.
+            CLIENT_ENCODING => value.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect(),
+            _ => value.trim().to_ascii_lowercase().replace(", ", ","),
+        };
+        match name.as_str() {
+            DEFAULT_READ_ONLY if text == "default" => {
+                self.read_only = false;
+                return Some(Ok(()));
+            }
+            DEFAULT_READ_ONLY => return Some(flag(&name, value).map(|value| self.read_only = value)),
+            TRANSACTION_READ_ONLY => {
+                let message = format!("{name} is of one transaction; set {DEFAULT_READ_ONLY}");
+                return Some(Err(Complaint::unsupported(message)));
+            }
+            _ => {}
         }
         let (_, only, may) = SETTINGS.iter().find(|(known, ..)| *known == name)?;
         let same = text == only.to_ascii_lowercase().replace(", ", ",") || text == "default";
@@ -161,6 +197,9 @@ mod tests {
         assert_eq!(set("timezone", "Europe/Berlin"), Some(Err("0A000")));
         assert_eq!(set("datestyle", "ISO, MDY"), Some(Ok(())));
         assert_eq!(set("client_encoding", "'latin1'"), Some(Err("0A000")));
+        assert_eq!(set("client_encoding", "'utf-8'"), Some(Ok(())));
+        assert_eq!(set("transaction_read_only", "on"), Some(Err("0A000")));
+        assert_eq!(set("default_transaction_read_only", "maybe"), Some(Err("22023")));
         assert_eq!(set("server_version", "9"), Some(Err("55P02")));
         assert_eq!(set("statement_timeout", "1"), None);
         assert_eq!(set("application_name", "psql"), Some(Ok(())));
@@ -169,6 +208,27 @@ mod tests {
         assert_eq!(settings.show("transaction_read_only").as_deref(), Some("on"));
         assert!(settings.reset("application_name") && !settings.reset("statement_timeout"));
         assert_eq!(settings.show("application_name").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn booleans_are_spelled_as_in_postgres() {
+        for (text, value) in [
+            ("on", Some(true)),
+            (" T ", Some(true)),
+            ("tru", Some(true)),
+            ("y", Some(true)),
+            ("1", Some(true)),
+            ("of", Some(false)),
+            ("False", Some(false)),
+            ("n", Some(false)),
+            ("0", Some(false)),
+            ("o", None),
+            ("", None),
+            ("truer", None),
+            ("2", None),
+        ] {
+            assert_eq!(truth(text), value, "{text}");
+        }
     }
 
     #[test]

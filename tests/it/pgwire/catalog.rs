@@ -69,6 +69,43 @@ async fn psql_describes_tables() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn each_row_has_its_own_name_and_text() {
+    let server = lake().await;
+    let client = server.client().await;
+    let names = "SELECT oid::regclass, relnamespace::regnamespace, relname FROM pg_class WHERE relnamespace = 2200 ORDER BY relname";
+    assert_eq!(texts(simple(&client, names).await), ["m|public|m", "t|public|t", "v|public|v", "wide|public|wide"]);
+    let definitions = "SELECT relname, pg_get_viewdef(oid) FROM pg_class WHERE relnamespace = 2200 ORDER BY relname";
+    assert_eq!(
+        texts(simple(&client, definitions).await),
+        ["m|SELECT name, count(*) AS n FROM t GROUP BY name", "t|NULL", "v|SELECT id FROM t", "wide|NULL"]
+    );
+    let numbers = "SELECT relname, to_regclass(relname) = oid, to_regclass('public.' || relname) = oid, to_regclass('system.' || relname) \
+                   FROM pg_class WHERE relnamespace = 2200 ORDER BY relname";
+    let found = texts(simple(&client, numbers).await);
+    assert_eq!(found, ["m|t|t|NULL", "t|t|t|NULL", "v|t|t|NULL", "wide|t|t|NULL"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn sizes_are_written_as_postgres_writes_them() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    for (size, text) in [
+        ("0", "0 bytes"),
+        ("10239", "10239 bytes"),
+        ("10240", "10 kB"),
+        ("-10240", "-10 kB"),
+        ("10485247", "10239 kB"),
+        ("123456789", "118 MB"),
+        ("9223372036854775807", "8192 PB"),
+        ("NULL", "NULL"),
+    ] {
+        assert_eq!(one(&client, &format!("SELECT pg_size_pretty({size})")).await, text, "{size}");
+    }
+    server.stop().await;
+}
+
 /// Queries that tools send before they show anything; some of them name what we have none of.
 const TOOLS: &[&str] = &[
     // psql: \l, \dn, \du, \d (policies, publications, statistics, inheritance)

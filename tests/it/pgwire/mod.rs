@@ -2,6 +2,7 @@
 
 mod catalog;
 mod hostile;
+mod messages;
 mod people;
 mod types;
 
@@ -163,6 +164,50 @@ async fn portals_give_rows_in_parts() {
 }
 
 #[tokio::test]
+async fn portals_end_with_the_block_that_failed() {
+    let server = Server::with_table().await;
+    let mut client = server.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT value FROM generate_series(1, 20000)", &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 5).await.unwrap().len(), 5);
+    assert_eq!(state(transaction.simple_query("SELECT * FROM nowhere").await), "42P01");
+    assert_eq!(state(transaction.query_portal(&portal, 5).await), "34000");
+    transaction.rollback().await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rows_are_those_that_were_announced() {
+    let server = Server::with_table().await;
+    let client = server.client().await;
+    let (all, id) =
+        (client.prepare("SELECT * FROM t").await.unwrap(), client.prepare("SELECT id FROM t").await.unwrap());
+    let parameter = client.prepare("SELECT id FROM t WHERE id = $1").await.unwrap();
+    client
+        .batch_execute("DROP TABLE t; CREATE TABLE t (name VARCHAR, id BIGINT); INSERT INTO t VALUES ('a', 1)")
+        .await
+        .unwrap();
+    assert_eq!(state(client.query(&all, &[]).await), "0A000");
+    assert_eq!(client.query(&id, &[]).await.unwrap().len(), 1);
+    assert_eq!(client.query(&parameter, &[&1_i64]).await.unwrap().len(), 1);
+    client.batch_execute("DROP TABLE t; CREATE TABLE t (id VARCHAR)").await.unwrap();
+    assert_eq!(state(client.query(&id, &[]).await), "0A000");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn parameters_that_the_engine_does_without_are_bound_all_the_same() {
+    let server = Server::with_table().await;
+    let client = server.client().await;
+    let sql = "SELECT pg_get_expr($1, 'a'), id FROM t WHERE id = $2 AND pg_get_indexdef($3) IS NULL";
+    let row = client.query_one(sql, &[&"x", &2_i64, &"y"]).await.unwrap();
+    assert_eq!((row.get::<_, Option<String>>(0), row.get::<_, i64>(1)), (None, 2));
+    let nothing = client.query("SELECT indexrelid FROM pg_index WHERE indrelid = $1", &[&"1"]).await.unwrap();
+    assert!(nothing.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn errors_carry_their_code_and_place_and_end_nothing() {
     let server = Server::with_table().await;
     let client = server.client().await;
@@ -212,6 +257,41 @@ async fn blocks_are_answered_honestly() {
     client.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(state(client.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE").await), "0A000");
     assert_eq!(one(&client, "SELECT count(*) FROM t WHERE id = 9").await, "2");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_read_only_is() {
+    let server = Server::with_table().await;
+    let client = server.client().await;
+    let delete = "DELETE FROM t WHERE id = 99";
+    for set in ["SET TRANSACTION READ ONLY", "SET transaction_read_only = on", "SET LOCAL transaction_read_only TO 't'"]
+    {
+        client.batch_execute("BEGIN").await.unwrap();
+        client.batch_execute(set).await.unwrap();
+        assert_eq!(one(&client, "SHOW transaction_read_only").await, "on", "{set}");
+        assert_eq!(state(client.simple_query(delete).await), "25006", "{set}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+        client.batch_execute(set).await.unwrap();
+        assert_eq!(one(&client, "SHOW transaction_read_only").await, "off", "there was no block: {set}");
+        assert_eq!(client.execute(delete, &[]).await.unwrap(), 0, "{set}");
+    }
+    let reader = server.try_client("user=ann options='-c default_transaction_read_only=t'").await.unwrap();
+    assert_eq!(state(reader.simple_query(delete).await), "25006");
+    let wrong = server.try_client("user=ann options='-c default_transaction_read_only=maybe'").await;
+    assert_eq!(state(wrong.map(|_| ())), "22023");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn two_statements_are_not_taken_for_one() {
+    let server = Server::with_table().await;
+    let client = server.client().await;
+    for (two, sqlstate) in [("SET application_name = 'x'; DELETE FROM t", "42000"), ("BEGIN; DELETE FROM t", "0A000")] {
+        assert_eq!(state(client.query(two, &[]).await), sqlstate, "{two}");
+    }
+    assert_eq!(client.execute(";; SET application_name = 'x' ;", &[]).await.unwrap(), 0);
+    assert_eq!(one(&client, "SELECT count(*) FROM t").await, "3");
     server.stop().await;
 }
 

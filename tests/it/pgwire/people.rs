@@ -1,5 +1,8 @@
 //! Who may connect, and what they see: the same as on every other port.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::{Server, one, simple, state};
 
 async fn guarded() -> Server {
@@ -59,6 +62,33 @@ async fn a_password_is_proved_without_being_sent() {
 }
 
 #[tokio::test]
+async fn who_does_not_prove_who_it_is_takes_nobodys_place() {
+    let server = Server::with(&[("auth.mode", "on"), ("pgwire.max_connections", "1")]).await;
+    let mut silent = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
+    silent.write_all(b"\0\0\0\x12\0\x03\0\0user\0ann\0\0").await.unwrap();
+    assert_eq!(silent.read_u8().await.unwrap(), b'R', "it is asked for its password");
+    let admin = server.try_client(&as_admin(&server)).await.unwrap();
+    assert_eq!(one(&admin, "SELECT 1").await, "1");
+    assert_eq!(state(server.try_client("user=admin password=wrong-password").await.map(|_| ())), "28P01");
+    assert_eq!(state(server.try_client(&as_admin(&server)).await.map(|_| ())), "53300");
+    drop((silent, admin));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn preparing_a_statement_is_a_request() {
+    let server = Server::with(&[("auth.mode", "on"), ("auth.limits.requests_per_second", "*=3")]).await;
+    let admin = server.try_client(&as_admin(&server)).await.unwrap();
+    admin.batch_execute("CREATE USER ann PASSWORD 'ann-password' ROLE reader").await.unwrap();
+    // The first request; the clock stands still.
+    let ann = server.try_client("user=ann password=ann-password").await.unwrap();
+    let kept = (ann.prepare("SELECT 1").await.unwrap(), ann.prepare("SELECT 2").await.unwrap());
+    assert_eq!(state(ann.prepare("SELECT 3").await.map(|_| ())), "53000");
+    drop((kept, ann, admin));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn only_what_may_be_seen_is_listed() {
     let server = guarded().await;
     let ann = server.try_client("user=ann password=ann-password").await.unwrap();
@@ -75,6 +105,21 @@ async fn only_what_may_be_seen_is_listed() {
     let admin = server.try_client(&as_admin(&server)).await.unwrap();
     assert_eq!(listed(simple(&admin, names).await), ["a", "b"]);
     drop((ann, admin));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_dropped_gets_no_more_rows_either() {
+    let server = guarded().await;
+    let mut ann = server.try_client("user=ann password=ann-password").await.unwrap();
+    let transaction = ann.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT value FROM generate_series(1, 20000)", &[]).await.unwrap();
+    assert_eq!(transaction.query_portal(&portal, 5).await.unwrap().len(), 5);
+    let admin = server.try_client(&as_admin(&server)).await.unwrap();
+    admin.batch_execute("DROP USER ann").await.unwrap();
+    assert_eq!(state(transaction.query_portal(&portal, 5).await), "28000");
+    assert_eq!(state(transaction.prepare("SELECT 1").await.map(|_| ())), "25P02", "the block has failed");
+    drop((transaction, admin));
     server.stop().await;
 }
 
