@@ -47,9 +47,20 @@ const WORDS: [Keyword; 25] = [
 /// Words that chain whole queries, lists of columns included.
 const OF_QUERIES: [Keyword; 4] = [Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::MINUS];
 
+/// Queries inside the expressions of each other: every level doubles the time DataFusion takes to check and plan them, which is some
+/// milliseconds for these. Those behind FROM, JOIN or WITH are not counted, they cost no more than others.
+const SUBQUERIES_MAX: usize = 12;
+const BEGIN_QUERIES: [Keyword; 5] = [Keyword::SELECT, Keyword::WITH, Keyword::VALUES, Keyword::FROM, Keyword::TABLE];
+const BEFORE_TABLES: [Keyword; 4] = [Keyword::FROM, Keyword::JOIN, Keyword::LATERAL, Keyword::AS];
+
 /// # Errors
 /// `Invalid`, with what to write instead.
 pub(super) fn check_depth(sql: &str) -> Result<(), QueryError> {
+    if sql.bytes().filter(|byte| *byte == b'(').count() > SUBQUERIES_MAX && subqueries_inside(sql) > SUBQUERIES_MAX {
+        return Err(QueryError::Invalid {
+            message: format!("more than {SUBQUERIES_MAX} subqueries inside each other; use WITH (…) or joins"),
+        });
+    }
     if sql.len() <= OPERATORS_MAX || deepest_chain(sql) <= OPERATORS_MAX {
         return Ok(());
     }
@@ -71,6 +82,35 @@ pub(super) fn is_deeper(sql: &str, dialect: &dyn Dialect, levels: usize) -> bool
         }
         Err(_) => true,
     }
+}
+
+/// How many queries are inside the expressions of each other; a text without tokens has none.
+fn subqueries_inside(sql: &str) -> usize {
+    let keyword = |token: &Token| match token {
+        Token::Word(word) => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let (mut open, mut now, mut most) = (Vec::new(), 0_usize, 0_usize);
+    // Of the last two tokens, and whether the last one opens a parenthesis.
+    let (mut before, mut last, mut opens) = (Keyword::NoKeyword, Keyword::NoKeyword, false);
+    for (_, token) in tokens(sql).unwrap_or_default() {
+        let this = keyword(&token);
+        if opens && BEGIN_QUERIES.contains(&this) && !BEFORE_TABLES.contains(&before) {
+            if let Some(is_subquery) = open.last_mut() {
+                *is_subquery = true;
+            }
+            now += 1;
+            most = most.max(now);
+        }
+        opens = token == Token::LParen;
+        match token {
+            Token::LParen => open.push(false),
+            Token::RParen => now -= usize::from(open.pop().unwrap_or_default()),
+            _ => {}
+        }
+        (before, last) = (last, this);
+    }
+    most
 }
 
 /// An upper bound of the depth of the expressions in a text; a text without tokens has none.
@@ -188,6 +228,20 @@ impl Levels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn subqueries_of_expressions_are_counted_and_tables_are_not() {
+        assert_eq!(subqueries_inside("SELECT (SELECT 1), (SELECT (SELECT 2))"), 2);
+        assert_eq!(
+            subqueries_inside("SELECT 1 WHERE EXISTS (SELECT 1 WHERE 1 IN (WITH a AS (SELECT 1) SELECT * FROM a))"),
+            2
+        );
+        assert_eq!(subqueries_inside("SELECT * FROM (SELECT * FROM (VALUES (1)) AS t) JOIN (SELECT 1) ON true"), 0);
+        let nested = |count: usize| format!("SELECT {}1{}", "(SELECT ".repeat(count), ")".repeat(count));
+        assert!(check_depth(&nested(SUBQUERIES_MAX)).is_ok());
+        assert!(check_depth(&nested(SUBQUERIES_MAX + 1)).is_err());
+        assert!(check_depth(&format!("SELECT 1 IN {}", "(".repeat(100))).is_ok(), "the parser's business");
+    }
 
     #[test]
     fn chains_are_counted_across_parentheses() {

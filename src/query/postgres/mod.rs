@@ -13,6 +13,7 @@ mod calls;
 mod columns;
 mod empty;
 mod names;
+mod parse;
 mod relations;
 mod shown;
 mod tables;

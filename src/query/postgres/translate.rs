@@ -9,14 +9,11 @@ use datafusion::sql::sqlparser::ast::{
     Array, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     ObjectName, ObjectNamePart, Query, Select, Statement, Value, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 
 use super::calls::{Asked, call};
 use super::names::{relation_oid, schema_oid};
 use super::shown::name_columns;
-use super::{PG_CATALOG, empty, tables, types};
-use crate::query::depth::is_deeper;
+use super::{PG_CATALOG, empty, parse, tables, types};
 use crate::query::runtime::PUBLIC;
 
 /// The value of a setting of the connection.
@@ -44,8 +41,6 @@ const BYTEWISE: [&str; 3] = ["c", "default", "posix"];
 
 /// Longest statement that is looked at: those of tools are short, and a text is parsed once more for it.
 const BYTES_MAX: usize = 64 * 1024;
-/// Deepest expression that is looked at, on a thread of ordinary stack.
-const LEVELS_MAX: usize = 400;
 /// Longest text that is put in for what is PostgreSQL's, all together: calls inside calls multiply their arguments.
 const PUT_BYTES_MAX: usize = 256 * 1024;
 
@@ -55,12 +50,7 @@ pub fn postgres_compatible(sql: &str, user: &str, setting: Setting<'_>) -> Optio
     if sql.len() > BYTES_MAX || !WORDS.iter().any(|word| lower.contains(word)) {
         return None;
     }
-    if is_deeper(sql, &PostgreSqlDialect {}, LEVELS_MAX) {
-        return None;
-    }
-    let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?;
-    let [statement] = <[Statement; 1]>::try_from(statements).ok()?;
-    let Statement::Query(mut query) = statement else { return None };
+    let Statement::Query(mut query) = parse::statement(sql)? else { return None };
     let mut translation = Translation { asked: Asked { user, setting }, changed: false, shadows: false, put_bytes: 0 };
     let _: ControlFlow<()> = query.visit(&mut translation);
     let Translation { changed, shadows, put_bytes, .. } = translation;
@@ -82,7 +72,7 @@ impl Translation<'_> {
         if self.put_bytes > PUT_BYTES_MAX {
             return;
         }
-        if let Some(parsed) = expression(sql) {
+        if let Some(parsed) = parse::expression(sql) {
             *expr = parsed;
             self.changed = true;
         }
@@ -168,7 +158,7 @@ impl VisitorMut for Translation<'_> {
             return ControlFlow::Break(());
         }
         if empty::is_empty(query)
-            && let Some(parsed) = empty::stand_in(query).and_then(|sql| parsed_query(&sql))
+            && let Some(parsed) = empty::stand_in(query).and_then(|sql| parse::query(&sql))
         {
             *query = parsed;
             self.changed = true;
@@ -347,7 +337,7 @@ fn items(expr: &Expr) -> Option<Vec<Expr>> {
 /// An item of `'{a,b}'`; `None`: one with quotes, items of its own, or NULL, which are the engine's to read.
 fn plain_item(item: &str) -> Option<Expr> {
     let is_plain = !item.is_empty() && !item.eq_ignore_ascii_case("null") && !item.contains(['"', '\\', '{', '}']);
-    is_plain.then(|| expression(&format!("'{}'", item.replace('\'', "''")))).flatten()
+    is_plain.then(|| parse::expression(&format!("'{}'", item.replace('\'', "''")))).flatten()
 }
 
 fn text_of(expr: &Expr) -> Option<&str> {
@@ -363,14 +353,6 @@ fn text_of(expr: &Expr) -> Option<&str> {
 fn asks_search_path(query: &Query) -> bool {
     let text = query.to_string();
     text.contains("current_setting('search_path')") && text.contains("generate_series")
-}
-
-fn expression(sql: &str) -> Option<Expr> {
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
-}
-
-fn parsed_query(sql: &str) -> Option<Query> {
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_query().ok().map(|query| *query)
 }
 
 #[cfg(test)]

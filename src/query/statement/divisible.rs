@@ -63,7 +63,7 @@ mod tests {
             "SELECT value FROM generate_series(1, 10) ORDER BY value",
             "SELECT value + 1 AS n FROM generate_series(1, 10) ORDER BY value DESC LIMIT 100000",
             "SELECT value FROM generate_series(1, 10) UNION ALL SELECT 1 ORDER BY 1",
-            "SELECT n FROM (SELECT value AS n FROM generate_series(1, 10) ORDER BY value) AS s WHERE n > 3",
+            "SELECT n FROM (SELECT value AS n FROM generate_series(1, 10) ORDER BY value LIMIT 9000) AS s WHERE n > 3",
             "SELECT DISTINCT ON (value) value FROM generate_series(1, 10) ORDER BY value",
             "SELECT value FROM generate_series(1, 10) LIMIT 10",
             "SELECT count(*), sum(value) FROM generate_series(1, 10)",
