@@ -36,6 +36,8 @@ use crate::server::error::Fault;
 use crate::server::gate::Caller;
 use crate::server::wire::Wire;
 
+/// How long a client has for the rest of a sequence of messages when the server stops.
+const ASKS_WITHIN: Duration = Duration::from_secs(2);
 /// Messages read before they are answered.
 const MESSAGES_AHEAD: usize = 64;
 
@@ -158,10 +160,10 @@ impl Dialogue {
         let idle: Duration = self.parts.config.idle_timeout.duration();
         loop {
             let stopping = async {
-                match self.in_sequence {
-                    // Its answer is owed; no new statement begins meanwhile.
-                    true => std::future::pending().await,
-                    false => stop.cancelled().await,
+                stop.cancelled().await;
+                // An answer is owed; a client that does not ask for it is not waited for.
+                if self.in_sequence {
+                    tokio::time::sleep(ASKS_WITHIN).await;
                 }
             };
             let arrived = tokio::select! {
