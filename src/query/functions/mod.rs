@@ -1,5 +1,5 @@
-//! Where our SQL differs from DataFusion's: integers never wrap, averages of integers are exact, timestamps are
-//! microseconds in UTC, `now()` is the engine's clock, values do not grow without bounds; and what DataFusion has not:
+//! Where our SQL differs from DataFusion's: integers never wrap, averages of integers are exact, decimals beside DOUBLEs are
+//! DOUBLEs, quotients of decimals keep their digits, timestamps are microseconds in UTC, `now()` is the engine's clock, values do not grow without bounds; and what DataFusion has not:
 //! sketches, and the functions that plans of `rollup` call.
 
 mod bounded;
@@ -10,7 +10,9 @@ mod checked_sum;
 mod exact_average;
 mod mask;
 mod now;
+mod numbers;
 mod partial_sum;
+mod quotient;
 mod sketch;
 mod types;
 
@@ -18,7 +20,11 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::{SessionState, SessionStateDefaults};
 use datafusion::functions_aggregate;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 use crate::rollup;
 use exact_average::{AverageOfParts, ExactAverage};
@@ -26,6 +32,7 @@ use partial_sum::{PartialSum, Step};
 
 pub(super) use caller::{CURRENT_ATTRIBUTE, CURRENT_USER, Caller, depends_on_caller};
 pub(super) use mask::{MASK_HASH, mask_hash};
+pub(super) use numbers::settled as settled_numbers;
 pub(super) use types::SqlTypes;
 
 /// Functions whose names begin so are ours to call, in plans; users are not shown them.
@@ -102,9 +109,20 @@ pub(in crate::query) fn depends_on_chance(name: &str) -> bool {
     sketch::kll().iter().any(|sketch| sketch.name() == name) || BY_ORDER.contains(&name)
 }
 
-/// Rewrites that hold for every statement.
-pub(super) fn add_rules(state: &mut SessionState) {
-    state.add_analyzer_rule(Arc::new(checked_arithmetic::CheckedArithmetic::new()));
+/// Rewrites that hold for every statement, in order: before DataFusion settles types, and after.
+pub(super) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    let coercion = rules.iter().position(|rule| rule.name() == TypeCoercion::new().name()).unwrap_or(rules.len());
+    rules.insert(coercion, Arc::new(numbers::Numbers));
+    rules.push(Arc::new(checked_arithmetic::CheckedArithmetic::new()));
+    rules
+}
+
+/// What plans expressions of SQL.
+pub(super) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners = SessionStateDefaults::default_expr_planners();
+    planners.push(Arc::new(quotient::Quotients));
+    planners
 }
 
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
