@@ -15,6 +15,7 @@ mod partial_sum;
 mod quotient;
 mod sketch;
 mod types;
+mod zoned;
 
 use std::sync::{Arc, LazyLock};
 
@@ -49,7 +50,8 @@ pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
         [caller::OfCaller::user(), caller::OfCaller::attribute()].map(|asked| Arc::new(ScalarUDF::from(asked)));
     let ours = [Arc::new(ScalarUDF::from(now::Now::new())), average()].into_iter().chain(of_caller);
     let bounded = SessionStateDefaults::default_scalar_functions().into_iter().filter_map(bounded::bounded);
-    ours.chain(sketch::scalars().map(Arc::new)).chain(bounded).collect()
+    let zoned = SessionStateDefaults::default_scalar_functions().into_iter().filter_map(zoned::zoned);
+    ours.chain(sketch::scalars().map(Arc::new)).chain(bounded).chain(zoned).collect()
 }
 
 /// Our aggregate functions; those named as one of DataFusion's replace it.
