@@ -42,7 +42,7 @@ impl VisitorMut for Settling<'_> {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        each_values(&mut query.body, &mut |values| self.make_alike(values));
+        each_values(&mut query.body, &mut |values: &mut Values| self.make_alike(values));
         ControlFlow::Continue(())
     }
 }

@@ -25,7 +25,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Statement as SqlStatement};
 
 use super::fault::{external, from_parser};
-use super::functions::{SqlTypes, settled_numbers};
+use super::functions::{SqlTypes, refuse_numbers_as_times, settled_numbers};
 use super::growth::{OpenViews, check_with};
 use super::literals::settle_literals;
 use super::storable::storable;
@@ -109,6 +109,7 @@ impl<'a> Planner<'a> {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
+        refuse_numbers_as_times(&plan)?;
         Ok(plan)
     }
 
@@ -116,7 +117,7 @@ impl<'a> Planner<'a> {
     pub(super) fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, QueryError> {
         let parsed = DFParserBuilder::new(sql).build().and_then(|mut parser| parser.parse_into_expr());
         let mut parsed = parsed.map_err(QueryError::from)?.expr;
-        settle_literals(&mut parsed, &|value| self.type_of_value(value, &[]));
+        settle_literals(&mut parsed, &|value: &SqlExpr| self.type_of_value(value, &[]));
         let planned = self.sql_to_rel().sql_to_expr(parsed, schema, &mut PlannerContext::new());
         planned.map_err(QueryError::from)
     }
@@ -124,7 +125,7 @@ impl<'a> Planner<'a> {
     fn with_literals_settled(&self, statement: &Statement, types: &[Option<FieldRef>]) -> Statement {
         let mut statement = statement.clone();
         if let Some(written) = planned_mut(&mut statement) {
-            settle_literals(written, &|value| self.type_of_value(value, types));
+            settle_literals(written, &|value: &SqlExpr| self.type_of_value(value, types));
         }
         statement
     }

@@ -34,7 +34,7 @@ use partial_sum::{PartialSum, Step};
 pub(super) use caller::{CURRENT_ATTRIBUTE, CURRENT_USER, Caller, depends_on_caller};
 pub(super) use mask::{MASK_HASH, mask_hash};
 pub(super) use numbers::settled as settled_numbers;
-pub(super) use types::SqlTypes;
+pub(super) use types::{SqlTypes, refuse_numbers_as_times};
 
 /// Functions whose names begin so are ours to call, in plans; users are not shown them.
 const INTERNAL_PREFIX: &str = "adlake_";

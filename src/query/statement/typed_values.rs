@@ -14,7 +14,7 @@ use crate::query::literals::{Cell, cast, cell, each_values, in_double, number, w
 pub(super) fn write_for(statement: &mut SqlStatement, places: &[usize], columns: &Schema) {
     let SqlStatement::Statement(statement) = statement else { return };
     let Statement::Query(query) = statement.as_mut() else { return };
-    each_values(&mut query.body, &mut |values| {
+    each_values(&mut query.body, &mut |values: &mut Values| {
         for (at, place) in places.iter().enumerate() {
             if let Some(field) = columns.fields().get(*place) {
                 write_column(values, at, field.data_type());
