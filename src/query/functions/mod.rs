@@ -10,6 +10,7 @@ mod checked_sum;
 mod exact_average;
 mod mask;
 mod now;
+mod nullable;
 mod numbers;
 mod partial_sum;
 mod quotient;
@@ -116,6 +117,7 @@ pub(super) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.iter().position(|rule| rule.name() == TypeCoercion::new().name()).unwrap_or(rules.len());
     rules.insert(coercion, Arc::new(numbers::Numbers));
+    rules.insert(coercion, Arc::new(nullable::NullableSubqueries));
     rules.push(Arc::new(checked_arithmetic::CheckedArithmetic::new()));
     rules
 }
