@@ -145,7 +145,26 @@ pub(in crate::query) fn settled(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 }
 
 fn settled_parts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    expr.transform_up(|part| settled_part(part, schema))
+    match may_have_fractions(&expr, schema)? {
+        true => expr.transform_up(|part| settled_part(part, schema)),
+        false => Ok(Transformed::no(expr)),
+    }
+}
+
+/// Whether there may be a decimal or a floating-point number in it. Types of parts are found anew for each part, which long
+/// chains of other things are spared.
+pub(super) fn may_have_fractions(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    let is_fraction = |data_type: &DataType| data_type.is_decimal() || is_floating(data_type);
+    expr.exists(|part| {
+        Ok(match part {
+            Expr::Literal(value, _) => is_fraction(&value.data_type()),
+            Expr::Column(_) => part.get_type(schema).ok().is_none_or(|data_type| is_fraction(&data_type)),
+            Expr::Cast(cast) => is_fraction(cast.field.data_type()),
+            Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_) | Expr::Like(_) | Expr::Case(_) => false,
+            Expr::Alias(_) | Expr::Not(_) | Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::Negative(_) => false,
+            _ => true,
+        })
+    })
 }
 
 fn settled_part(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

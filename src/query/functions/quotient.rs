@@ -19,6 +19,8 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::numbers::may_have_fractions;
+
 /// Places that are kept where 38 digits are too few for all.
 const PLACES_MIN: i32 = 6;
 const DIGITS_MAX: i32 = DECIMAL128_MAX_PRECISION as i32;
@@ -42,6 +44,9 @@ impl ExprPlanner for Quotients {
 
 /// Whether the division is one of decimals, of which one side may be an integer.
 pub(super) fn is_of_decimals(left: &Expr, right: &Expr, schema: &DFSchema) -> bool {
+    if ![left, right].iter().any(|side| may_have_fractions(side, schema).unwrap_or(true)) {
+        return false;
+    }
     let (Ok(left), Ok(right)) = (left.get_type(schema), right.get_type(schema)) else { return false };
     let is_decimal = |side: &DataType| matches!(side, DataType::Decimal128(..));
     (is_decimal(&left) || is_decimal(&right)) && digits(&left).is_some() && digits(&right).is_some()
