@@ -13,6 +13,7 @@ mod now;
 mod nullable;
 mod numbers;
 mod partial_sum;
+mod product;
 mod quotient;
 mod sketch;
 mod types;

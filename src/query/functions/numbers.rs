@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::quotient;
+use super::{product, quotient};
 
 /// Functions whose arguments become one type, or are computed with.
 const ALIKE: [&str; 18] = [
@@ -187,6 +187,11 @@ fn settled_part(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> 
             if quotient::is_of_decimals(&left, &right, schema) =>
         {
             Ok(Transformed::yes(quotient::quotient(*left, *right)))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Multiply, right })
+            if product::is_too_fine(&left, &right, schema) =>
+        {
+            Ok(Transformed::yes(product::product(*left, *right)))
         }
         other if changed => Ok(Transformed::yes(other)),
         other => Ok(Transformed::no(other)),

@@ -20,6 +20,7 @@ use datafusion::physical_expr_common::datum::apply;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::numbers::may_have_fractions;
+use super::product::{is_too_fine, product};
 
 /// Places that are kept where 38 digits are too few for all.
 const PLACES_MIN: i32 = 6;
@@ -27,7 +28,7 @@ const DIGITS_MAX: i32 = DECIMAL128_MAX_PRECISION as i32;
 
 static DIVIDE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(CheckedDivide::new())));
 
-/// Plans `/`.
+/// Plans `/`, and `*` of what has as many places as quotients.
 #[derive(Debug)]
 pub(super) struct Quotients;
 
@@ -36,6 +37,9 @@ impl ExprPlanner for Quotients {
         match expr {
             RawBinaryExpr { op: BinaryOperator::Divide, left, right } if is_of_decimals(&left, &right, schema) => {
                 Ok(PlannerResult::Planned(quotient(left, right)))
+            }
+            RawBinaryExpr { op: BinaryOperator::Multiply, left, right } if is_too_fine(&left, &right, schema) => {
+                Ok(PlannerResult::Planned(product(left, right)))
             }
             other => Ok(PlannerResult::Original(other)),
         }
