@@ -27,6 +27,7 @@ mod ddl;
 mod digest;
 mod fault;
 mod inference;
+mod literals;
 mod params;
 mod placeholders;
 mod planner;

@@ -16,15 +16,18 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Statement as SqlStatement};
 
 use super::fault::{external, from_parser};
-use super::functions::SqlTypes;
+use super::functions::{SqlTypes, refuse_numbers_as_times, settled_numbers};
 use super::growth::{OpenViews, check_with};
+use super::literals::settle_literals;
 use super::storable::storable;
 use super::tables::{Relation, Relations};
 use super::views::{as_stored, closed, open_view, reading_partitioned};
@@ -92,12 +95,12 @@ impl<'a> Planner<'a> {
         if let Some(statement) = planned(statement) {
             check_with(statement).map_err(external)?;
         }
-        let plan = match statement {
+        let plan = match self.with_literals_settled(statement, &types) {
             Statement::Statement(statement) => {
                 let mut context = PlannerContext::new().with_prepare_param_data_types(types);
-                self.sql_to_rel().sql_statement_to_plan_with_context(*statement.clone(), &mut context)
+                self.sql_to_rel().sql_statement_to_plan_with_context(*statement, &mut context)
             }
-            other => self.sql_to_rel().statement_to_plan(other.clone()),
+            other => self.sql_to_rel().statement_to_plan(other),
         }?;
         // Before anything walks through all of it.
         self.open_views.borrow().grow(before, &plan)?;
@@ -106,15 +109,33 @@ impl<'a> Planner<'a> {
             .with_allow_dml(false)
             .with_allow_statements(false)
             .verify_plan(&plan)?;
+        refuse_numbers_as_times(&plan)?;
         Ok(plan)
     }
 
     /// An expression over the columns of `schema`.
     pub(super) fn expression(&self, sql: &str, schema: &DFSchema) -> Result<Expr, QueryError> {
         let parsed = DFParserBuilder::new(sql).build().and_then(|mut parser| parser.parse_into_expr());
-        let parsed = parsed.map_err(QueryError::from)?;
-        let planned = self.sql_to_rel().sql_to_expr(parsed.expr, schema, &mut PlannerContext::new());
+        let mut parsed = parsed.map_err(QueryError::from)?.expr;
+        settle_literals(&mut parsed, &|value: &SqlExpr| self.type_of_value(value, &[]));
+        let planned = self.sql_to_rel().sql_to_expr(parsed, schema, &mut PlannerContext::new());
         planned.map_err(QueryError::from)
+    }
+
+    fn with_literals_settled(&self, statement: &Statement, types: &[Option<FieldRef>]) -> Statement {
+        let mut statement = statement.clone();
+        if let Some(written) = planned_mut(&mut statement) {
+            settle_literals(written, &|value: &SqlExpr| self.type_of_value(value, types));
+        }
+        statement
+    }
+
+    /// The type of an expression over no columns.
+    fn type_of_value(&self, value: &SqlExpr, types: &[Option<FieldRef>]) -> Option<DataType> {
+        let nothing = DFSchema::empty();
+        let mut context = PlannerContext::new().with_prepare_param_data_types(types.to_vec());
+        let planned = self.sql_to_rel().sql_to_expr(value.clone(), &nothing, &mut context).ok()?;
+        planned.get_type(&nothing).ok()
     }
 
     fn sql_to_rel(&self) -> SqlToRel<'_, Self> {
@@ -169,6 +190,14 @@ fn planned(statement: &Statement) -> Option<&SqlStatement> {
     match statement {
         Statement::Statement(statement) => Some(statement),
         Statement::Explain(explain) => planned(&explain.statement),
+        Statement::CopyTo(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => None,
+    }
+}
+
+fn planned_mut(statement: &mut Statement) -> Option<&mut SqlStatement> {
+    match statement {
+        Statement::Statement(statement) => Some(statement),
+        Statement::Explain(explain) => planned_mut(&mut explain.statement),
         Statement::CopyTo(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => None,
     }
 }
@@ -246,7 +275,9 @@ impl ContextProvider for Planner<'_> {
         let schema = DFSchema::empty();
         let args = args
             .into_iter()
-            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .map(|arg| {
+                simplifier.coerce(settled_numbers(arg, &schema)?, &schema).and_then(|arg| simplifier.simplify(arg))
+            })
             .collect::<DataFusionResult<Vec<_>>>()?;
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
         Ok(provider_as_source(provider))

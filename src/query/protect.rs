@@ -21,7 +21,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::QueryError;
 use super::fault::external;
-use super::functions::{CURRENT_ATTRIBUTE, CURRENT_USER, mask_hash};
+use super::functions::{CURRENT_ATTRIBUTE, CURRENT_USER, mask_hash, settled_numbers};
 use super::leak::is_leakproof;
 use super::planner::Planner;
 use crate::auth::{Access, MaskRule, Policy, Reading, Rows};
@@ -106,7 +106,7 @@ fn settled(state: &SessionState, expr: Expr, schema: &DFSchema) -> DataFusionRes
         .with_schema(Arc::new(schema.clone()))
         .with_config_options(state.config_options().clone())
         .build();
-    ExprSimplifier::new(context).coerce(expr, schema)
+    ExprSimplifier::new(context).coerce(settled_numbers(expr, schema)?, schema)
 }
 
 /// `current_user()` and `current_attribute('name')` as values; an attribute the user does not have is NULL.

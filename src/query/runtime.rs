@@ -153,19 +153,18 @@ fn template(threads: usize, runtime: Arc<RuntimeEnv>) -> SessionState {
     scalar.extend(functions::scalar());
     let mut aggregate = SessionStateDefaults::default_aggregate_functions();
     aggregate.extend(functions::aggregate());
-    let mut state = SessionStateBuilder::new()
+    SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_expr_planners(functions::expr_planners())
+        .with_analyzer_rules(functions::rules())
         .with_type_planner(Arc::new(SqlTypes))
         .with_scalar_functions(scalar)
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
         .with_aggregate_functions(aggregate)
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_table_functions(table_functions)
-        .build();
-    functions::add_rules(&mut state);
-    state
+        .build()
 }
 
 /// Threads for planning and running, apart from those that serve connections.

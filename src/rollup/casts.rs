@@ -9,14 +9,14 @@ use arrow::datatypes::DataType;
 
 /// Whether a cast gives a value for every value of type `from`. What is not known does not.
 pub fn never_fails(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Boolean, Date32, Decimal128, Float64, Int8, Int16, Int32, Int64, Timestamp};
+    use DataType::{Boolean, Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Timestamp};
     match (from, to) {
         (from, to) if from == to => true,
         (from, to) if is_text(from) && is_text(to) => true,
         (Boolean | Int8 | Int16 | Int32 | Int64 | Date32, to) if is_text(to) => true,
         (Boolean, Int8 | Int16 | Int32 | Int64) => true,
         (Int8, Int16 | Int32 | Int64) | (Int16, Int32 | Int64) | (Int32, Int64) => true,
-        (Int8 | Int16 | Int32 | Int64, Float64) => true,
+        (Int8 | Int16 | Int32 | Int64 | Float32 | Decimal128(..), Float64) => true,
         (Int8 | Int16 | Int32 | Int64, Decimal128(digits, scale)) => i16::from(*digits) - i16::from(*scale) >= 19,
         // A time without a zone may be one that there is not in a zone with summer time.
         (Timestamp(unit, from), Timestamp(to_unit, to)) if unit == to_unit => {

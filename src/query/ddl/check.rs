@@ -20,7 +20,7 @@ use crate::catalog::{
 };
 use crate::query::QueryError;
 use crate::query::engine::Inner;
-use crate::query::functions::depends_on_caller;
+use crate::query::functions::{depends_on_caller, settled_numbers};
 use crate::query::planner::{Planner, parse};
 use crate::query::storable::storable;
 use crate::query::tables::{Relations, references};
@@ -188,7 +188,9 @@ fn check_table(engine: &Arc<Inner>, catalog: &Arc<CatalogSnapshot>, table: &Tabl
         let expr = Planner::new(&state, &relations).expression(text, &schema);
         let expr = expr.map_err(|error| invalid(error.to_string()))?;
         // Values that do not fit their column (`price > 'x'`) are found by trying.
-        let tried = state.create_physical_expr(expr.clone(), &schema).and_then(|expr| expr.evaluate(&nulls));
+        let tried = settled_numbers(expr.clone(), &schema)
+            .and_then(|expr| state.create_physical_expr(expr, &schema))
+            .and_then(|expr| expr.evaluate(&nulls));
         tried.map_err(|error| invalid(QueryError::from(error).to_string()))?;
         let data_type = expr.get_type(&schema)?;
         if !matches!(data_type, DataType::Boolean | DataType::Null) {

@@ -1,5 +1,5 @@
-//! Where our SQL differs from DataFusion's: integers never wrap, averages of integers are exact, timestamps are
-//! microseconds in UTC, `now()` is the engine's clock, values do not grow without bounds; and what DataFusion has not:
+//! Where our SQL differs from DataFusion's: integers never wrap, averages of integers are exact, decimals beside DOUBLEs are
+//! DOUBLEs, quotients of decimals keep their digits, timestamps are microseconds in UTC, `now()` is the engine's clock, values do not grow without bounds; and what DataFusion has not:
 //! sketches, and the functions that plans of `rollup` call.
 
 mod bounded;
@@ -10,15 +10,24 @@ mod checked_sum;
 mod exact_average;
 mod mask;
 mod now;
+mod nullable;
+mod numbers;
 mod partial_sum;
+mod product;
+mod quotient;
 mod sketch;
 mod types;
+mod zoned;
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::{SessionState, SessionStateDefaults};
 use datafusion::functions_aggregate;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::Analyzer;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
 use crate::rollup;
 use exact_average::{AverageOfParts, ExactAverage};
@@ -26,7 +35,8 @@ use partial_sum::{PartialSum, Step};
 
 pub(super) use caller::{CURRENT_ATTRIBUTE, CURRENT_USER, Caller, depends_on_caller};
 pub(super) use mask::{MASK_HASH, mask_hash};
-pub(super) use types::SqlTypes;
+pub(super) use numbers::settled as settled_numbers;
+pub(super) use types::{SqlTypes, refuse_numbers_as_times};
 
 /// Functions whose names begin so are ours to call, in plans; users are not shown them.
 const INTERNAL_PREFIX: &str = "adlake_";
@@ -42,7 +52,8 @@ pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
         [caller::OfCaller::user(), caller::OfCaller::attribute()].map(|asked| Arc::new(ScalarUDF::from(asked)));
     let ours = [Arc::new(ScalarUDF::from(now::Now::new())), average()].into_iter().chain(of_caller);
     let bounded = SessionStateDefaults::default_scalar_functions().into_iter().filter_map(bounded::bounded);
-    ours.chain(sketch::scalars().map(Arc::new)).chain(bounded).collect()
+    let zoned = SessionStateDefaults::default_scalar_functions().into_iter().filter_map(zoned::zoned);
+    ours.chain(sketch::scalars().map(Arc::new)).chain(bounded).chain(zoned).collect()
 }
 
 /// Our aggregate functions; those named as one of DataFusion's replace it.
@@ -102,9 +113,21 @@ pub(in crate::query) fn depends_on_chance(name: &str) -> bool {
     sketch::kll().iter().any(|sketch| sketch.name() == name) || BY_ORDER.contains(&name)
 }
 
-/// Rewrites that hold for every statement.
-pub(super) fn add_rules(state: &mut SessionState) {
-    state.add_analyzer_rule(Arc::new(checked_arithmetic::CheckedArithmetic::new()));
+/// Rewrites that hold for every statement, in order: before DataFusion settles types, and after.
+pub(super) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    let coercion = rules.iter().position(|rule| rule.name() == TypeCoercion::new().name()).unwrap_or(rules.len());
+    rules.insert(coercion, Arc::new(numbers::Numbers));
+    rules.insert(coercion, Arc::new(nullable::NullableSubqueries));
+    rules.push(Arc::new(checked_arithmetic::CheckedArithmetic::new()));
+    rules
+}
+
+/// What plans expressions of SQL.
+pub(super) fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners = SessionStateDefaults::default_expr_planners();
+    planners.push(Arc::new(quotient::Quotients));
+    planners
 }
 
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement, Valu
 use super::Work;
 use super::conform::{Mapping, conform};
 use super::query::{Question, UseViews, physical};
+use super::typed_values::write_for;
 use crate::base::suggestion;
 use crate::catalog::{Definition, TableDefinition};
 use crate::query::engine::Inner;
@@ -33,6 +34,7 @@ pub(super) async fn run(work: &Work, insert: Insert, context: CommandContext) ->
     let table = target(engine, &insert.table).await?;
     let places = places(&insert, &table.columns)?;
     let mut question = Question::new(&insert.source, &work.params, &work.declared)?;
+    write_for(&mut question.statement, &places, &table.columns);
     if question.types.is_empty() {
         question.types = value_types(&question.statement, &places, &table.columns);
     }
@@ -61,7 +63,8 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, QueryError> {
     let table = target(engine, &insert.table).await?;
     let places = places(&insert, &table.columns)?;
-    let statement = parse(&insert.source)?;
+    let mut statement = parse(&insert.source)?;
+    write_for(&mut statement, &places, &table.columns);
     let types = value_types(&statement, &places, &table.columns);
     let relations = Relations::pinned(engine, references(&statement)?, viewer).await?;
     let state = engine.shared.state_at(engine.clock.now());

@@ -12,6 +12,7 @@ mod security;
 mod set;
 mod show;
 mod turn;
+mod typed_values;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
+use crate::query::functions::settled_numbers;
 use crate::rollup::{Piece, Question, Scan};
 use crate::storage::rows_left;
 
@@ -42,7 +43,7 @@ pub(in crate::query) fn rows_of<'a>(
     let simplifier = ExprSimplifier::new(context);
     // One that cannot be settled here skips nothing.
     let settle = |filter: &Expr| {
-        let coerced = simplifier.coerce(filter.clone(), &schema).ok()?;
+        let coerced = simplifier.coerce(settled_numbers(filter.clone(), &schema).ok()?, &schema).ok()?;
         simplifier.simplify(coerced).ok()
     };
     let filters: Vec<Expr> = filters.filter_map(settle).collect();
