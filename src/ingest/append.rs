@@ -36,6 +36,23 @@ struct Body {
     rejected: Vec<Rejection>,
 }
 
+/// A request in its table's queue. Dropped unanswered (its client is gone), it leaves the queue and gives its room back: when all who
+/// wait leave at once there is nobody to lead a group that would pass it over.
+struct Waiting {
+    target: Target,
+    answer: oneshot::Receiver<Result<AppendReport, IngestError>>,
+    is_answered: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.answer.close();
+            self.target.writer.queue.forget_closed();
+        }
+    }
+}
+
 impl Core {
     pub(super) async fn append(self: &Arc<Self>, request: AppendRequest) -> Result<AppendReport, IngestError> {
         let AppendRequest { table, payload, producer, on_bad_row, source } = request;
@@ -58,22 +75,21 @@ impl Core {
         let Body { batches, rejected } = body;
         target.writer.queue.push(Job { batches, rejected, producer, source, reply, permit });
         drop(place);
-        self.answered(target, answer).await
+        self.answered(Waiting { target, answer, is_answered: false }).await
     }
 
     /// Waits for the answer, leading a group whenever nobody else does.
-    async fn answered(
-        self: &Arc<Self>,
-        target: Target,
-        mut answer: oneshot::Receiver<Result<AppendReport, IngestError>>,
-    ) -> Result<AppendReport, IngestError> {
-        let writer = target.writer.clone();
+    async fn answered(self: &Arc<Self>, mut waiting: Waiting) -> Result<AppendReport, IngestError> {
+        let writer = waiting.target.writer.clone();
         loop {
             tokio::select! {
                 biased;
-                told = &mut answer => return told.map_err(|_| lost())?,
+                told = &mut waiting.answer => {
+                    waiting.is_answered = true;
+                    return told.map_err(|_| lost())?;
+                }
                 guard = writer.lock() => {
-                    let (core, target) = (self.clone(), target.clone());
+                    let (core, target) = (self.clone(), waiting.target.clone());
                     self.tasks.spawn("group commit", group::lead(core, target, guard));
                 }
             }

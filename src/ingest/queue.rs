@@ -79,6 +79,17 @@ impl Queue {
         group
     }
 
+    /// Lets go of the requests nobody waits for any more.
+    pub fn forget_closed(&self) {
+        let mut state = self.state.lock();
+        let (closed, waiting) = std::mem::take(&mut state.jobs).into_iter().partition(|job| job.reply.is_closed());
+        state.jobs = waiting;
+        drop(state);
+        // They give back their room, which has a lock of its own.
+        let closed: VecDeque<Job> = closed;
+        drop(closed);
+    }
+
     /// Takes note of a group that has been answered.
     pub fn answered(&self, requests: usize, took: Duration) {
         self.state.lock().last = Some(LastGroup { requests, took, ended: Stopwatch::start() });

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
 use super::*;
+use crate::seeds::abandon;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_committed_once_however_they_are_sent() {
@@ -143,5 +144,25 @@ async fn rows_under_way_are_told_what_became_of_their_table() {
                 lake.sql("DROP TABLE t").await;
             }
         }
+    }
+}
+
+/// Clients that all leave while a group is being committed: nobody leads another group that would pass their requests over.
+#[tokio::test]
+async fn requests_whose_clients_are_gone_take_no_room() {
+    const AT: &str = "2017-11-07T11:00:00Z";
+    let process = Process::with_clicks().await;
+    for round in 0..10 {
+        let (led, left) = (click(format!("{round}"), AT), click(format!("left {round}"), AT));
+        let leaving = async {
+            for polls in 1..8 {
+                abandon(process.try_append("clicks", &left), polls).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let (answered, ()) = futures::join!(process.try_append("clicks", &led), leaving);
+        answered.unwrap();
+        let waiting = process.sql("SELECT requests_waiting FROM system.ingest WHERE table_name = 'clicks'").await;
+        assert_eq!(waiting, ["0"], "round {round}");
     }
 }
