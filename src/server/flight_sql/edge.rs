@@ -13,7 +13,7 @@ use arrow_flight::{
 };
 use prost::Message;
 use std::sync::Arc;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// [`Service`] with the remaining Flight methods.
 pub(super) struct Edge(Service);
@@ -36,7 +36,7 @@ impl Edge {
                 self.0.prepared_schema(&statement, &session).await?
             }
             _ => {
-                let info = FlightService::get_flight_info(&self.0, request).await?.into_inner();
+                let info = FlightService::get_flight_info(&self.0, request).await.map_err(blamed)?.into_inner();
                 let schema = info.try_decode_schema().map_err(|error| internal(error.to_string()))?;
                 Arc::new(schema)
             }
@@ -46,6 +46,14 @@ impl Edge {
             .try_into()
             .map_err(|error: arrow::error::ArrowError| internal(format!("cannot encode a schema: {error}")))?;
         Ok(bytes.to_vec())
+    }
+}
+
+/// What arrow-flight says of a message that it cannot read, which it takes for a fault of its own.
+fn blamed(status: Status) -> Status {
+    match status.code() == Code::Internal && status.message().starts_with("ParseError(") {
+        true => invalid(format!("the message cannot be read as what it says it is: {}", status.message())),
+        false => status,
     }
 }
 
@@ -71,7 +79,7 @@ impl FlightService for Edge {
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        self.0.get_flight_info(request).await
+        self.0.get_flight_info(request).await.map_err(blamed)
     }
 
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
@@ -80,7 +88,9 @@ impl FlightService for Edge {
             return self.0.polls().ask(id, &caller, LONGEST_WAIT).await.map(Response::new);
         }
         let service = self.0.clone();
-        let work = async move { FlightService::get_flight_info(&service, request).await.map(Response::into_inner) };
+        let work = async move {
+            FlightService::get_flight_info(&service, request).await.map(Response::into_inner).map_err(blamed)
+        };
         self.0.polls().begin(&caller, work, self.0.tasks()).await.map(Response::new)
     }
 
@@ -90,11 +100,11 @@ impl FlightService for Edge {
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        self.0.do_get(request).await
+        self.0.do_get(request).await.map_err(blamed)
     }
 
     async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        self.0.do_put(request).await
+        self.0.do_put(request).await.map_err(blamed)
     }
 
     async fn do_exchange(
@@ -105,7 +115,7 @@ impl FlightService for Edge {
     }
 
     async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        self.0.do_action(request).await
+        self.0.do_action(request).await.map_err(blamed)
     }
 
     async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
