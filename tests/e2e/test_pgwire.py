@@ -58,7 +58,7 @@ def connect(server, **options):
 
 def test_psql_queries(server):
     assert psql(server, "SELECT id, name FROM wire ORDER BY id") == "1|a\n2|it's\n"
-    assert psql(server, "INSERT INTO wire VALUES (3, 'c')", "DELETE FROM wire WHERE id = 3") == "INSERT 0 1\nDELETE 1\n"
+    assert psql(server, "INSERT INTO wire (id, name) VALUES (3, 'c')", "DELETE FROM wire WHERE id = 3") == "INSERT 0 1\nDELETE 1\n"
     assert "42P01" in psql(server, "\\set VERBOSITY verbose", "SELECT * FROM nowhere", code=1)
     assert "LINE 1: SELECT id FORM wire" in psql(server, "SELECT id FORM wire WHERE", code=1)
 
