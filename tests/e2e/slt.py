@@ -366,20 +366,6 @@ def run_file(path, url, engine="Datafusion"):
     """(records that agree, [(record, what differs)])."""
     database, good, differences = Database(url), 0, []
     try:
-        for record in parse(Path(path).read_text()):
-            wrong = check(record, database.run, engine)
-            good += wrong is None
-            if wrong is not None:
-                differences.append((record, wrong))
-    finally:
-        database.close()
-    return good, differences
-
-
-def run_file(path, url, engine="Datafusion"):
-    """(records that agree, [(record, what differs)])."""
-    database, good, differences = Database(url), 0, []
-    try:
         for record in parse(Path(path).read_text(), Path(path).parent):
             wrong = check(record, database.run, engine)
             good += wrong is None
