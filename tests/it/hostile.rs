@@ -5,9 +5,6 @@
 
 use std::time::Duration;
 
-use adlake::app::{App, Running};
-use adlake::base::{Clock, Timestamp};
-use adlake::config;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, Any, Command, CommandGetDbSchemas,
@@ -21,47 +18,22 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestCaseError;
 use prost::Message;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use crate::pgwire::Server;
+
 /// Tries of each property in CI.
 const CASES: u32 = 200;
 /// Longer than any of these statements runs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Server {
-    running: Running,
-    flight: FlightServiceClient<Channel>,
-    _folder: TempDir,
-}
-
-impl Server {
-    async fn start() -> Self {
-        // Other tests may have installed it before.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let folder = tempfile::tempdir().unwrap();
-        let fixed = [
-            ("lake.sql", ""),
-            ("http.port", "0"),
-            ("flight.port", "0"),
-            ("pgwire.enabled", "true"),
-            ("pgwire.port", "0"),
-            ("query.threads", "2"),
-            ("query.timeout", "2s"),
-        ];
-        let mut overrides = crate::place::settings(folder.path());
-        overrides.extend(fixed.map(|(key, value)| (key.into(), value.into())));
-        let loaded = config::load(None, &[], &overrides).unwrap();
-        let clock = Clock::manual(Timestamp(1_510_056_000_000_000));
-        let running = App::open(loaded, clock).await.unwrap().serve().await.unwrap();
-        let endpoint = Endpoint::from_shared(format!("http://{}", running.addresses.flight)).unwrap();
-        let flight = FlightServiceClient::new(endpoint.connect().await.unwrap());
-        Self { running, flight, _folder: folder }
-    }
+/// A server of both ports, whose statements end soon.
+async fn started() -> Server {
+    Server::with(&[("query.timeout", "2s")]).await
 }
 
 /// Bytes for a message: one of the known ones, changed; or noise.
@@ -219,9 +191,11 @@ async fn call(
 fn flight_handlers_answer_whatever_they_are_sent() {
     let server = OnceCell::new();
     let start = || async {
-        let mut server = Server::start().await;
-        let known = known(&mut server.flight).await;
-        (server, known)
+        let server = started().await;
+        let endpoint = Endpoint::from_shared(format!("http://{}", server.running.addresses.flight)).unwrap();
+        let mut flight = FlightServiceClient::new(endpoint.connect().await.unwrap());
+        let known = known(&mut flight).await;
+        (server, flight, known)
     };
     crate::seeds::property(
         CASES,
@@ -229,8 +203,8 @@ fn flight_handlers_answer_whatever_they_are_sent() {
         |(method, bits, name)| {
             let (server, start) = (&server, &start);
             async move {
-                let (server, known) = server.get_or_init(start).await;
-                let mut client = server.flight.clone();
+                let (_server, flight, known) = server.get_or_init(start).await;
+                let mut client = flight.clone();
                 let bytes = bits.bytes(known);
                 let answer = tokio::time::timeout(PATIENCE, call(&mut client, method, bytes, name)).await;
                 let answer = answer.map_err(|_| TestCaseError::fail("no answer"))?;
@@ -269,7 +243,7 @@ fn pgwire_answers_whatever_it_is_sent() {
     crate::seeds::property(CASES, (any::<bool>(), messages), |(is_open, messages)| {
         let server = &server;
         async move {
-            let server = server.get_or_init(Server::start).await;
+            let server = server.get_or_init(started).await;
             let known: Vec<Vec<u8>> = MESSAGES.iter().map(|message| message.to_vec()).collect();
             let mut bytes = if is_open { STARTUP.to_vec() } else { Vec::new() };
             messages.iter().for_each(|message| bytes.extend(message.bytes(&known)));

@@ -19,8 +19,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 const NOON: Timestamp = Timestamp(1_510_056_000_000_000);
 
 /// A served lake with a table `t (id, name)` of three rows.
-struct Server {
-    running: Running,
+pub(crate) struct Server {
+    pub(crate) running: Running,
     _folder: TempDir,
 }
 
@@ -29,7 +29,7 @@ impl Server {
         Self::with(&[]).await
     }
 
-    async fn with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         // Other tests may have installed it before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
